@@ -1,0 +1,19 @@
+//! The vocabulary that the other crates share: blob names, tables, resource ids, positions, limits
+//! and error kinds.
+//!
+//! Nothing here performs I/O or knows Arrow. What a word means is said once, on its type; the
+//! glossary in `docs/glossary.md` repeats it for readers.
+
+mod blob;
+mod error;
+mod limits;
+mod position;
+mod resource;
+mod table;
+
+pub use blob::{BlobName, BlobScope, CONTAINER_ACTIVITY, CONTAINER_LOGS_PREFIX, CONTAINER_METRICS, is_log_container};
+pub use error::ErrorKind;
+pub use limits::Limits;
+pub use position::{Advance, AdvanceError, Framing, Position, TAIL_BYTES_MAX};
+pub use resource::ResourceId;
+pub use table::Table;
