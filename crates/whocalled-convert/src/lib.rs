@@ -1,1 +1,30 @@
-//! convert
+//! From the bytes of archived blobs to record batches and rejects.
+//!
+//! Synchronous, pure and capped: no I/O, no clock, no environment. The path of a byte:
+//!
+//! 1. `frame` finds where records begin and end, by looking at the bytes;
+//! 2. `decode` reads a record in one pass along a `plan`, compiled from the table's [`Definition`];
+//! 3. `column` appends what was read to Arrow builders.
+//!
+//! Every complete record becomes one row of one table, or one row of `rejects` with the reason.
+//! Bad input is therefore never an error of this crate.
+
+mod canonical;
+mod column;
+mod converter;
+mod decode;
+mod definition;
+mod definitions;
+mod error;
+mod frame;
+mod plan;
+mod scan;
+mod time;
+
+pub use converter::{BlobConverter, BlobPart, Converted, Converter};
+pub use definition::{Column, Definition, Kind, PROVENANCE};
+pub use definitions::DEFINITIONS;
+pub use error::Error;
+
+#[cfg(test)]
+mod tests;
