@@ -44,6 +44,8 @@ pub struct Converted {
     pub framing: Framing,
     /// The bytes before `position`, at most [`TAIL_BYTES_MAX`] of them.
     pub tail: Vec<u8>,
+    /// Records that were framed: each became a row or a reject.
+    pub record_count: u64,
     /// Records that became rows.
     pub row_count: u64,
     /// Records that became rejects.
@@ -77,6 +79,7 @@ impl Converter {
                 position: part.from,
                 framing: part.framing,
                 tail: part.tail,
+                record_count: 0,
                 row_count: 0,
                 reject_count: 0,
             },
@@ -227,6 +230,7 @@ impl BlobConverter<'_> {
         let mut ranges = Vec::new();
         let framed = frame(buffer, self.converted.framing, end, &mut |range| ranges.push(range));
         for range in ranges {
+            self.converted.record_count += 1;
             self.record(&buffer[range.clone()], from + range.start as u64);
         }
         self.converted.framing = framed.framing;
@@ -250,6 +254,7 @@ impl BlobConverter<'_> {
         let record_bytes = passed + length as u64;
         let record = std::mem::take(&mut self.carry);
         let reason = too_long(self.converter.limits.record_bytes_max);
+        self.converted.record_count += 1;
         self.reject(&record, record_bytes, &reason, self.converted.position);
         self.oversize = None;
         // The tail's bytes are the last that were passed, as far as they are at hand: those of this

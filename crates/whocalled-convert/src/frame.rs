@@ -201,6 +201,16 @@ impl Cursor<'_> {
     }
 }
 
+/// The length of the record that begins with the first of `bytes`, for reading one back from its
+/// offset; `None` if its end is not among them.
+pub fn record_bytes(bytes: &[u8]) -> Option<usize> {
+    match closing(bytes, 0) {
+        Closing::Complete(length) if bytes.starts_with(b"{") => Some(length),
+        Closing::Broken(length) => Some(trim_end(&bytes[..length])),
+        _ => memchr(b'\n', bytes).map(|length| trim_end(&bytes[..length])),
+    }
+}
+
 fn space(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count()
 }
@@ -241,7 +251,7 @@ fn closing(bytes: &[u8], mut open: usize) -> Closing {
         match byte {
             b'{' | b'[' => open += 1,
             b'}' | b']' => {
-                open -= 1;
+                open = open.saturating_sub(1);
                 if open == 0 {
                     return Closing::Complete(at + 1);
                 }
@@ -359,6 +369,14 @@ mod tests {
         check("{\n \"a\": 1\n}\n{\n \"b\": 2\n}\n", End::Open, &["{\n \"a\": 1\n}", "{\n \"b\": 2\n}"], "");
         check("{\n \"a\": 1\n}", End::Open, &[], "{\n \"a\": 1\n}");
         check("{\n \"a\": 1\n}", End::Sealed, &["{\n \"a\": 1\n}"], "");
+    }
+
+    #[test]
+    fn a_record_is_found_again_by_its_first_byte() {
+        assert_eq!(record_bytes(b"{\"a\":\"}\"}\r\n{"), Some(9));
+        assert_eq!(record_bytes(b"{\n \"a\": 1\n},{"), Some(11));
+        assert_eq!(record_bytes(b"oops\r\n{"), Some(4));
+        assert_eq!(record_bytes(b"{\"a\":"), None);
     }
 
     #[test]

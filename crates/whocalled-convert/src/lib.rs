@@ -25,6 +25,7 @@ pub use converter::{BlobConverter, BlobPart, Converted, Converter};
 pub use definition::{Column, Definition, Kind, PROVENANCE};
 pub use definitions::DEFINITIONS;
 pub use error::Error;
+pub use frame::record_bytes;
 
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,22 @@
-//! pipeline
+//! One run: plan, fetch, convert, commit.
+//!
+//! [`run`] compares the archive's listing with the lake's positions ([`Plan`]), reads what is new
+//! in bounded pieces, decodes it on every core, and commits batch by batch through the lake's
+//! ledger. It ends in a [`Receipt`], whose counts must balance. A run that stops anywhere, for
+//! whatever reason, is continued by the next one: all state is in the lake.
+
+mod error;
+mod mirror;
+mod plan;
+mod prepare;
+mod receipt;
+mod run;
+mod tables;
+
+pub use error::Error;
+pub use mirror::{Mirrored, mirror};
+pub use plan::{Finding, FindingKind, HourRange, Plan, Selection};
+pub use prepare::tail_hash;
+pub use receipt::{Failure, LeftBytes, Receipt};
+pub use run::{Options, Progress, plan, run};
+pub use tables::table_specs;

@@ -9,17 +9,15 @@ pub struct Limits {
     pub nesting_max: usize,
     /// The largest blob that is read, in bytes; a larger one is reported and left.
     pub blob_bytes_max: u64,
-    /// How many bytes of one blob are held and decoded at a time. At least `record_bytes_max`.
+    /// How many bytes of one blob are requested and decoded at a time.
     pub segment_bytes_max: usize,
     /// How many blobs are read at the same time.
     pub concurrent_reads_max: usize,
     /// How many bytes are in flight, over all blobs, between being requested and being decoded.
     pub bytes_in_flight_max: usize,
     /// How many archived bytes one batch commits, about: a batch ends with the blob range that
-    /// crosses this.
+    /// crosses this, and a blob that has more is committed in parts. It bounds the rows held, too.
     pub batch_bytes_max: u64,
-    /// How many rows one batch commits, about.
-    pub batch_rows_max: usize,
     /// How many bytes of a rejected record are kept in `rejects`.
     pub reject_bytes_max: usize,
 }
@@ -30,11 +28,10 @@ impl Limits {
         record_bytes_max: 16 << 20,
         nesting_max: 64,
         blob_bytes_max: 64 << 30,
-        segment_bytes_max: 32 << 20,
+        segment_bytes_max: 8 << 20,
         concurrent_reads_max: 16,
         bytes_in_flight_max: 128 << 20,
-        batch_bytes_max: 512 << 20,
-        batch_rows_max: 1_000_000,
+        batch_bytes_max: 256 << 20,
         reject_bytes_max: 1 << 20,
     };
 }

@@ -1,0 +1,102 @@
+//! `whocalled nightly`: convert, optimize, and a day's reports, for a scheduler.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+use chrono::{NaiveTime, TimeDelta};
+use whocalled_pipeline::Selection;
+use whocalled_report::{Format, Parameters};
+
+use super::convert::{conclude, convert};
+use super::output::json;
+use super::report::write_all;
+use crate::args::Nightly;
+use crate::context::{Context, now, show};
+use crate::exit::Usage;
+use crate::time::{date, duration};
+
+/// The size that compaction brings files to.
+const TARGET_BYTES: u64 = 128 << 20;
+const RECEIPT: &str = "receipt.json";
+
+pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()> {
+    let out = args.out.as_ref().or(context.settings.out.as_ref());
+    let out = out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
+    let day = date(&args.date, now())?;
+    let format = context.format(args.format.as_ref(), Format::Csv)?;
+    let seal_after = context.settings.seal_after.as_ref().map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
+
+    let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
+    let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
+    let selection = Selection { containers: context.settings.containers.clone().unwrap_or_default(), hours: None };
+    let receipt = convert(context, &archive, &mut lake, selection, seal_after, args.engine.threads).await?;
+    let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
+    lake.vacuum(whocalled_lake::RETENTION, now()).await?;
+
+    let (from, to) = (day.and_time(NaiveTime::MIN).and_utc(), (day + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc());
+    context.say(format!("reports from {} to {} (UTC)", show(from), show(to)));
+    fs::create_dir_all(out).with_context(|| format!("cannot make directory {}", out.display()))?;
+    let staging = out.join(format!(".{day}-{}", receipt.run_id));
+    fs::create_dir(&staging).with_context(|| format!("cannot make directory {}", staging.display()))?;
+    let session = context.session(&lake, &args.engine).await?;
+    let written = write_all(&session, &Parameters::between(from, to), format, &staging).await;
+    let counts = match written {
+        Ok(counts) => counts,
+        Err(error) => {
+            drop(fs::remove_dir_all(&staging));
+            return Err(error);
+        }
+    };
+    let summary = serde_json::json!({
+        "date": day.to_string(),
+        "reports": counts.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        "compacted_tables": optimized.keys().map(|table| table.name()).collect::<Vec<_>>(),
+        "convert": receipt,
+    });
+    let text = json(&summary)?;
+    fs::write(staging.join(RECEIPT), &text)?;
+    let target = out.join(day.to_string());
+    let changed = publish(&staging, &target)?;
+    context.say(format!("{} reports in {}{}", counts.len(), target.display(), if changed { "" } else { ", unchanged" }));
+    std::io::stdout().write_all(text.as_bytes())?;
+    conclude(&receipt)
+}
+
+/// Puts the reports in place of those of an earlier run, if they differ; whether they do.
+fn publish(staging: &Path, target: &Path) -> anyhow::Result<bool> {
+    if target.exists() {
+        if same_reports(staging, target)? {
+            fs::remove_dir_all(staging)?;
+            return Ok(false);
+        }
+        // Two renames: for a moment there is no directory of that day, but never half of one.
+        let old = staging.with_extension("old");
+        fs::rename(target, &old)?;
+        fs::rename(staging, target)?;
+        fs::remove_dir_all(&old)?;
+    } else {
+        fs::rename(staging, target).with_context(|| format!("cannot write {}", target.display()))?;
+    }
+    Ok(true)
+}
+
+/// Whether two directories hold the same reports. The receipts are of different runs.
+fn same_reports(left: &Path, right: &Path) -> anyhow::Result<bool> {
+    let names = |directory: &Path| -> anyhow::Result<Vec<std::ffi::OsString>> {
+        let mut names = fs::read_dir(directory)?.map(|it| Ok(it?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let names_left = names(left)?;
+    if names_left != names(right)? {
+        return Ok(false);
+    }
+    for name in names_left.iter().filter(|name| *name != RECEIPT) {
+        if fs::read(left.join(name))? != fs::read(right.join(name))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

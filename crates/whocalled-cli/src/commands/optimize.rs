@@ -1,0 +1,28 @@
+//! `whocalled optimize`: fewer, larger, sorted files.
+
+use chrono::TimeDelta;
+
+use crate::args::Optimize;
+use crate::context::{Context, now, show_bytes};
+
+pub(super) async fn run(context: &Context, args: &Optimize) -> anyhow::Result<()> {
+    let mut lake = context.lake(args.lake.lake.as_ref()).await?;
+    lake.recover(now()).await?;
+    let run_id = uuid::Uuid::new_v4().to_string();
+    let optimized = lake.optimize(&run_id, args.target_mib << 20, now()).await?;
+    for (table, it) in &optimized {
+        context.say(format!(
+            "{table}: {} files ({}) became {} ({})",
+            it.files_removed,
+            show_bytes(it.bytes_removed),
+            it.files_added,
+            show_bytes(it.bytes_added)
+        ));
+    }
+    if optimized.is_empty() {
+        context.say("no files to compact");
+    }
+    let vacuumed = lake.vacuum(TimeDelta::days(args.retention_days.into()), now()).await?;
+    context.say(format!("{} unused files deleted ({})", vacuumed.files, show_bytes(vacuumed.bytes)));
+    Ok(())
+}

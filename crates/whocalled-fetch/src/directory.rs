@@ -1,0 +1,261 @@
+//! Archives in a local directory: containers are its subdirectories, blobs are the files below.
+
+use std::{
+    fs, io,
+    io::{Read as _, Seek as _, SeekFrom},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use whocalled_types::{BlobName, is_log_container};
+
+use crate::{Counters, Error, ListedBlob};
+
+/// How many blobs a page of a listing holds, at most.
+const PAGE_BLOBS_MAX: usize = 1000;
+/// The subdirectory that is taken for the archive where the directory itself holds no container: a
+/// simulated archive has its truth beside it.
+const ARCHIVE_SUBDIRECTORY: &str = "archive";
+
+/// A directory laid out like the archive.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: PathBuf,
+    /// The one container that was given, where a container's own directory was.
+    container: Option<String>,
+    counters: Arc<Counters>,
+}
+
+impl Directory {
+    /// Finds the archive at `path`: the directory itself, its subdirectory `archive`, or, where
+    /// `path` is a container's directory, the directory that holds it.
+    pub(crate) async fn open(path: PathBuf, counters: Arc<Counters>) -> Result<Self, Error> {
+        blocking(path.clone(), move || {
+            let root = fs::canonicalize(&path).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => Error::DirectoryMissing { path: path.clone() },
+                _ => Error::File { path: path.clone(), source },
+            })?;
+            if !root.is_dir() {
+                return Err(Error::NotADirectory { path });
+            }
+            let name = root.file_name().and_then(|name| name.to_str()).filter(|name| is_log_container(name));
+            if let (Some(container), Some(parent)) = (name, root.parent()) {
+                return Ok(Self { root: parent.to_owned(), container: Some(container.to_owned()), counters });
+            }
+            let nested = root.join(ARCHIVE_SUBDIRECTORY);
+            let root = if containers_in(&root)?.is_empty() && nested.is_dir() { nested } else { root };
+            Ok(Self { root, container: None, counters })
+        })
+        .await
+    }
+
+    pub(crate) async fn containers(&self) -> Result<Vec<String>, Error> {
+        match &self.container {
+            Some(container) => Ok(vec![container.clone()]),
+            None => {
+                let root = self.root.clone();
+                blocking(root.clone(), move || containers_in(&root)).await
+            }
+        }
+    }
+
+    pub(crate) fn list(&self, container: &str, prefix: &str) -> BoxStream<'static, Result<Vec<ListedBlob>, Error>> {
+        let Some(root) = join_name(&self.root, container) else {
+            let what = format!("container {container}");
+            return stream::once(async { Err(Error::Gone { what }) }).boxed();
+        };
+        let walk = Walk {
+            root,
+            container: container.to_owned(),
+            prefix: prefix.to_owned(),
+            pending: vec![Entry::Directory(String::new())],
+        };
+        stream::try_unfold(walk, |mut walk| async {
+            blocking(walk.root.clone(), move || {
+                let page = walk.next_page()?;
+                Ok((!page.is_empty()).then_some((page, walk)))
+            })
+            .await
+        })
+        .boxed()
+    }
+
+    pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+        let path = join_name(&self.root, &blob.container).and_then(|container| join_name(&container, &blob.name));
+        let Some(path) = path else { return Err(Error::Gone { what: format!("blob {blob}") }) };
+        let blob = blob.clone();
+        self.counters.count_request();
+        let bytes = blocking(path.clone(), move || read_range(&path, blob, range)).await?;
+        self.counters.count_bytes(bytes.len());
+        Ok(bytes)
+    }
+}
+
+/// A depth-first walk through a container, in the order of the blobs' names, which is the order in
+/// which Azure lists them.
+struct Walk {
+    root: PathBuf,
+    container: String,
+    prefix: String,
+    /// What is still to be looked at, the next one last.
+    pending: Vec<Entry>,
+}
+
+/// A directory's name ends in a slash, so that entries sort as the names of the blobs in them.
+enum Entry {
+    Directory(String),
+    File(String),
+}
+
+impl Entry {
+    fn name(&self) -> &str {
+        match self {
+            Self::Directory(name) | Self::File(name) => name,
+        }
+    }
+
+    fn may_match(&self, prefix: &str) -> bool {
+        match self {
+            Self::Directory(name) => name.starts_with(prefix) || prefix.starts_with(name),
+            Self::File(name) => name.starts_with(prefix),
+        }
+    }
+}
+
+impl Walk {
+    /// The next blobs; none at the end.
+    fn next_page(&mut self) -> Result<Vec<ListedBlob>, Error> {
+        let mut page = Vec::new();
+        while page.len() < PAGE_BLOBS_MAX {
+            match self.pending.pop() {
+                None => break,
+                Some(Entry::File(name)) => page.extend(self.blob(name)?),
+                Some(Entry::Directory(name)) => {
+                    let mut entries = self.entries(&name)?;
+                    entries.retain(|entry| entry.may_match(&self.prefix));
+                    entries.sort_unstable_by(|a, b| b.name().cmp(a.name()));
+                    self.pending.append(&mut entries);
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// What a directory holds. Names that begin with a dot are left out: file managers and
+    /// downloaders leave such files behind, and no blob of a log begins so. A symbolic link to a
+    /// file is followed; one to a directory is not, so that no walk goes round in circles.
+    fn entries(&self, directory: &str) -> Result<Vec<Entry>, Error> {
+        let path = self.root.join(directory);
+        let failed = |source| Error::File { path: path.clone(), source };
+        let listing = match fs::read_dir(&path) {
+            Ok(listing) => listing,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                // A directory below may go while its parent is walked; the container may not.
+                return match directory {
+                    "" => Err(Error::Gone { what: format!("container {}", self.container) }),
+                    _ => Ok(Vec::new()),
+                };
+            }
+            Err(source) => return Err(failed(source)),
+        };
+        let mut entries = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().into_string().map_err(|name| Error::FileName {
+                directory: path.clone(),
+                name: name.to_string_lossy().into_owned(),
+            })?;
+            if name.starts_with('.') {
+                continue;
+            }
+            let file_type = entry.file_type().map_err(failed)?;
+            if file_type.is_dir() {
+                entries.push(Entry::Directory(format!("{directory}{name}/")));
+            } else if file_type.is_symlink() && entry.path().is_dir() {
+                tracing::warn!(path = %entry.path().display(), "symbolic link to a directory is not followed");
+            } else {
+                entries.push(Entry::File(format!("{directory}{name}")));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The blob that a file is; `None` for what is not a regular file, or is gone.
+    fn blob(&self, name: String) -> Result<Option<ListedBlob>, Error> {
+        let path = self.root.join(&name);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::File { path, source }),
+        };
+        Ok(metadata.is_file().then(|| ListedBlob {
+            name: BlobName { container: self.container.clone(), name },
+            bytes: metadata.len(),
+            created_at: None,
+            modified_at: metadata.modified().ok().map(DateTime::<Utc>::from),
+            etag: None,
+        }))
+    }
+}
+
+/// The log containers among a directory's subdirectories, sorted. Here a symbolic link to a
+/// directory is followed, so that an archive can be put together from several places.
+fn containers_in(root: &Path) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::File { path: root.to_owned(), source };
+    let mut containers = Vec::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if is_log_container(&name) && entry.path().is_dir() {
+            containers.push(name);
+        }
+    }
+    containers.sort_unstable();
+    Ok(containers)
+}
+
+fn read_range(path: &Path, blob: BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::Gone { what: format!("blob {blob}") },
+        _ => Error::File { path: path.to_owned(), source },
+    };
+    let shrank = |bytes| Error::Shrank { blob: blob.clone(), from: range.start, to: range.end, bytes };
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length < range.end {
+        return Err(shrank(Some(length)));
+    }
+    let wanted = usize::try_from(range.end - range.start).map_err(|error| failed(io::Error::other(error)))?;
+    let mut bytes = vec![0; wanted];
+    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+    file.read_exact(&mut bytes).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => shrank(None),
+        _ => failed(source),
+    })?;
+    Ok(Bytes::from(bytes))
+}
+
+/// `root/name`, unless the name would lead anywhere but below `root`: blob names also come back
+/// from a lake's rows, which anyone may have written.
+fn join_name(root: &Path, name: &str) -> Option<PathBuf> {
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+    name.split('/').all(is_plain).then(|| root.join(name))
+}
+
+/// Runs file system calls where they may block.
+async fn blocking<T: Send + 'static>(
+    path: PathBuf,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::File { path, source: io::Error::other(error) }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! An open lake: its tables at one consistent state, and the state itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use deltalake::kernel::{Action, Add};
+use futures::future::try_join_all;
+use object_store::ObjectStore;
+use whocalled_types::Table;
+
+use crate::create;
+use crate::data_file::DataFile;
+use crate::delta::LakeTable;
+use crate::layout::{Layout, TableSpec};
+use crate::ledger::{LedgerState, ledger_spec};
+use crate::location::Storage;
+use crate::{BlobState, Error, Failpoints, LakeLocation, StorageOptions};
+
+/// How often a state is read again because the ledger moved meanwhile.
+const LOAD_ATTEMPTS: usize = 5;
+
+/// A lake, loaded as of the ledger's last batch.
+///
+/// What it shows is always whole batches: where the last one has not reached a table yet, its
+/// files are shown there nonetheless, as the ledger lists them.
+pub struct Lake {
+    pub(crate) location: LakeLocation,
+    pub(crate) storage: Storage,
+    pub(crate) failpoints: Failpoints,
+    pub(crate) tables: BTreeMap<Table, LakeTable>,
+    pub(crate) ledger: LedgerState,
+    /// The last batch's file actions, of the tables that it has not reached.
+    pub(crate) pending: BTreeMap<Table, Vec<Action>>,
+    /// Whether a commit was begun of which it is not known here how it ended.
+    pub(crate) stale: bool,
+}
+
+impl Lake {
+    /// Opens a lake for reading or writing, and changes nothing: to commit to it, recover it first.
+    pub async fn open(location: LakeLocation, options: StorageOptions) -> Result<Self, Error> {
+        location.check_directory(false).await?;
+        let storage = Storage::connect(&location, &options)?;
+        if !create::read_marker(&location, storage.store()).await? {
+            create::check_vacant(&location, storage.store()).await?;
+            return Err(Error::Missing { location: location.to_string() });
+        }
+        Self::load(location, storage, options.failpoints).await
+    }
+
+    /// Opens a lake, or makes one where there is nothing; then recovers it, so that it can be
+    /// committed to. `specs` are the data tables, all of them; the ledger is known here.
+    pub async fn open_or_create(
+        location: LakeLocation,
+        options: StorageOptions,
+        specs: &[TableSpec],
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        location.check_directory(true).await?;
+        let storage = Storage::connect(&location, &options)?;
+        let ledger = ledger_spec();
+        let layouts: BTreeMap<Table, Layout> =
+            specs.iter().chain([&ledger]).map(|spec| (spec.table, Layout::from(spec))).collect();
+        if let Some(table) = Table::ALL.into_iter().find(|table| !layouts.contains_key(table)) {
+            return Err(Error::Schema {
+                table: table.name().to_owned(),
+                reason: "its columns were not given".to_owned(),
+            });
+        }
+        if !create::read_marker(&location, storage.store()).await? {
+            create::check_vacant(&location, storage.store()).await?;
+            create::create(&location, &storage, &layouts, &options.failpoints).await?;
+        }
+        let mut lake = Self::load(location, storage, options.failpoints).await?;
+        for (table, layout) in layouts {
+            let Some(known) = lake.tables.get_mut(&table) else { continue };
+            layout.check_schema(&known.layout.schema)?;
+            known.layout = Arc::new(layout);
+        }
+        lake.recover(now).await?;
+        Ok(lake)
+    }
+
+    async fn load(location: LakeLocation, storage: Storage, failpoints: Failpoints) -> Result<Self, Error> {
+        let loading = Table::ALL.map(|table| {
+            let storage = &storage;
+            async move {
+                let mut delta = storage.table(table.name())?;
+                delta.load().await.map_err(|error| Error::delta(table, "read", error))?;
+                let state = delta.snapshot().map_err(|error| Error::delta(table, "read", error))?;
+                let layout = Layout::of(table, state)?;
+                Ok::<_, Error>((table, LakeTable::new(delta, layout)))
+            }
+        });
+        let tables = try_join_all(loading).await?.into_iter().collect();
+        let (ledger, pending) = (LedgerState::default(), BTreeMap::new());
+        let mut lake = Self { location, storage, failpoints, tables, ledger, pending, stale: true };
+        lake.refresh().await?;
+        Ok(lake)
+    }
+
+    /// Loads the newest state.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        self.stale = true;
+        for _ in 0..LOAD_ATTEMPTS {
+            self.table_mut(Table::Ledger)?.update().await?;
+            let ledger = self.table(Table::Ledger)?;
+            let state = LedgerState::read(self.storage.store(), &ledger.layout, &ledger.adds()?).await?;
+            let said = ledger.last_batch().await?;
+            if said != state.batch {
+                return Err(Error::damaged_ledger(format!(
+                    "its log ends with batch {said} and its rows with batch {}",
+                    state.batch
+                )));
+            }
+            try_join_all(self.tables.values_mut().map(LakeTable::update)).await?;
+            let pending = self.find_pending(&state).await?;
+            // The tables were read after the ledger: were it still the same, none can be ahead of it.
+            if self.table(Table::Ledger)?.is_newest().await? {
+                (self.ledger, self.pending, self.stale) = (state, pending, false);
+                return Ok(());
+            }
+        }
+        Err(Error::Busy { location: self.location.to_string() })
+    }
+
+    async fn find_pending(&self, ledger: &LedgerState) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let mut pending = BTreeMap::new();
+        for (table, actions) in &ledger.actions {
+            let reached = self.table(*table)?.last_batch().await?;
+            if reached > ledger.batch {
+                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", ledger.batch)));
+            }
+            if reached < ledger.batch {
+                pending.insert(*table, actions.clone());
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Where the lake is.
+    pub fn location(&self) -> &LakeLocation {
+        &self.location
+    }
+
+    /// The number of the last batch; 0 for a lake that has none.
+    pub fn last_batch(&self) -> i64 {
+        self.ledger.batch
+    }
+
+    /// The tables that the last batch has not reached; `recover` brings it there.
+    pub fn unapplied(&self) -> impl Iterator<Item = Table> {
+        self.pending.keys().copied()
+    }
+
+    /// How far each blob is committed, by `blob` column.
+    pub fn positions(&self) -> &BTreeMap<String, BlobState> {
+        &self.ledger.positions
+    }
+
+    /// The archives that blobs were read from, as the batches named them.
+    pub fn archives(&self) -> &BTreeSet<String> {
+        &self.ledger.archives
+    }
+
+    /// A table's columns, `date` included.
+    pub fn schema(&self, table: Table) -> Result<SchemaRef, Error> {
+        Ok(Arc::clone(&self.table(table)?.layout.schema))
+    }
+
+    /// The columns by which every file of a table is sorted.
+    pub fn sort_by(&self, table: Table) -> Result<&[String], Error> {
+        Ok(&self.table(table)?.layout.sort_by)
+    }
+
+    /// The version of a table's Delta log that is loaded.
+    pub fn table_version(&self, table: Table) -> Result<u64, Error> {
+        Ok(self.table(table)?.version())
+    }
+
+    /// The files that hold a table's rows, whole batches only, by path.
+    pub fn files(&self, table: Table) -> Result<Vec<DataFile>, Error> {
+        let mut adds = self.table(table)?.adds()?;
+        if let Some(actions) = self.pending.get(&table) {
+            let removed: BTreeSet<&str> = actions.iter().filter_map(removed_path).collect();
+            adds.retain(|add| !removed.contains(add.path.as_str()));
+            adds.extend(actions.iter().filter_map(added).cloned());
+        }
+        let mut files: Vec<DataFile> = adds.iter().map(|add| DataFile::of(table.name(), add)).collect();
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(files)
+    }
+
+    /// The storage of the lake, rooted at it: the paths of `files` are paths in it.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(self.storage.store())
+    }
+
+    pub(crate) fn table(&self, table: Table) -> Result<&LakeTable, Error> {
+        self.tables.get(&table).ok_or_else(|| Error::damaged(table, "the table is not loaded"))
+    }
+
+    pub(crate) fn table_mut(&mut self, table: Table) -> Result<&mut LakeTable, Error> {
+        self.tables.get_mut(&table).ok_or_else(|| Error::damaged(table, "the table is not loaded"))
+    }
+
+    /// Fails unless the loaded state is known to be whole, so that a batch can follow it.
+    pub(crate) fn check_recovered(&self) -> Result<(), Error> {
+        if self.stale || !self.pending.is_empty() {
+            return Err(Error::RecoverFirst { batch: self.ledger.batch });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lake({}, batch {})", self.location, self.ledger.batch)
+    }
+}
+
+pub(crate) fn removed_path(action: &Action) -> Option<&str> {
+    match action {
+        Action::Remove(remove) => Some(&remove.path),
+        _ => None,
+    }
+}
+
+pub(crate) fn added(action: &Action) -> Option<&Add> {
+    match action {
+        Action::Add(add) => Some(add),
+        _ => None,
+    }
+}

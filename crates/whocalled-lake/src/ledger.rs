@@ -1,0 +1,297 @@
+//! The ledger's rows: what a batch committed, and the file actions that belong to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate, Utc};
+use deltalake::kernel::{Action, Add};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use whocalled_types::{Framing, Position, Table};
+
+use crate::batch::{BlobAdvance, BlobState};
+use crate::layout::{DATE, Layout, TableSpec, instant};
+use crate::read::read_file;
+use crate::{Error, statistics};
+
+const RANGE: &str = "range";
+const FILE: &str = "file";
+
+/// How the ledger is made. Its rows are of two kinds: `range`, one per blob range of a batch, and
+/// `file`, one per file action of a batch.
+pub fn ledger_spec() -> TableSpec {
+    let required = |name: &str, data_type| Field::new(name, data_type, false);
+    let optional = |name: &str, data_type| Field::new(name, data_type, true);
+    let fields = vec![
+        required("batch", DataType::Int64),
+        required("kind", DataType::Utf8),
+        required("committed_at", instant()),
+        required("run_id", DataType::Utf8),
+        optional("archive", DataType::Utf8),
+        optional("blob", DataType::Utf8),
+        optional("generation", DataType::Int32),
+        optional("from_bytes", DataType::Int64),
+        optional("to_bytes", DataType::Int64),
+        optional("listed_bytes", DataType::Int64),
+        optional("framing", DataType::Utf8),
+        optional("tail_bytes", DataType::Int64),
+        optional("tail_hash", DataType::Utf8),
+        optional("created_at", instant()),
+        optional("modified_at", instant()),
+        optional("record_count", DataType::Int64),
+        optional("row_count", DataType::Int64),
+        optional("reject_count", DataType::Int64),
+        optional("table_name", DataType::Utf8),
+        optional("file_action", DataType::Utf8),
+        optional("file", DataType::Utf8),
+        required(DATE, DataType::Date32),
+    ];
+    TableSpec {
+        table: Table::Ledger,
+        schema: Arc::new(Schema::new(fields)),
+        sort_by: &["batch", "kind", "blob", "to_bytes"],
+        bloom: &["blob"],
+    }
+}
+
+/// What one commit to the ledger says.
+pub(crate) struct Entry<'a> {
+    pub(crate) batch: i64,
+    pub(crate) run_id: &'a str,
+    pub(crate) archive: Option<&'a str>,
+    pub(crate) committed_at: DateTime<Utc>,
+    pub(crate) advances: &'a [BlobAdvance],
+    pub(crate) actions: &'a BTreeMap<Table, Vec<Action>>,
+}
+
+/// A `file` row: its table, `add` or `remove`, and the action as JSON.
+struct FileRow {
+    table: &'static str,
+    action: &'static str,
+    json: String,
+}
+
+impl Entry<'_> {
+    /// The rows of the entry: ranges first, then files.
+    pub(crate) fn rows(&self) -> Result<RecordBatch, Error> {
+        let files = self.file_rows()?;
+        let count = self.advances.len() + files.len();
+        let kinds = self.advances.iter().map(|_| RANGE).chain(files.iter().map(|_| FILE));
+        let days = self.committed_at.date_naive().signed_duration_since(NaiveDate::default()).num_days();
+        let days = i32::try_from(days).map_err(|_| Error::damaged_ledger("the clock is out of range"))?;
+        let at = |it: DateTime<Utc>| it.timestamp_micros();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![self.batch; count])),
+            Arc::new(StringArray::from_iter_values(kinds)),
+            Arc::new(TimestampMicrosecondArray::from(vec![at(self.committed_at); count]).with_timezone("UTC")),
+            Arc::new(StringArray::from(vec![self.run_id; count])),
+            Arc::new(StringArray::from(vec![self.archive; count])),
+            self.text(&files, |it| Some(it.blob.as_str())),
+            Arc::new(Int32Array::from(
+                self.ranges(&files, |it| i32::try_from(it.advance.to.generation).map(Some).map_err(|_| ()))?,
+            )),
+            self.counts(&files, |it| it.advance.from)?,
+            self.counts(&files, |it| it.advance.to.bytes)?,
+            self.counts(&files, |it| it.listed_bytes)?,
+            self.text(&files, |it| Some(it.advance.to.framing.name())),
+            self.counts(&files, |it| it.advance.to.tail_bytes)?,
+            self.text(&files, |it| Some(it.advance.to.tail_hash.as_str())),
+            self.instants(&files, |it| it.created_at.map(at))?,
+            self.instants(&files, |it| it.modified_at.map(at))?,
+            self.counts(&files, |it| it.record_count)?,
+            self.counts(&files, |it| it.row_count)?,
+            self.counts(&files, |it| it.reject_count)?,
+            self.file_text(&files, |it| it.table),
+            self.file_text(&files, |it| it.action),
+            self.file_text(&files, |it| it.json.as_str()),
+            Arc::new(Date32Array::from(vec![days; count])),
+        ];
+        crate::data_file::record_batch(Table::Ledger.name(), ledger_spec().schema, columns, count)
+    }
+
+    fn file_rows(&self) -> Result<Vec<FileRow>, Error> {
+        let mut rows = Vec::new();
+        for (table, actions) in self.actions {
+            for action in actions {
+                let json = serde_json::to_string(action)
+                    .map_err(|error| Error::damaged(table, format!("a file action is not JSON: {error}")))?;
+                let action = if matches!(action, Action::Remove(_)) { "remove" } else { "add" };
+                rows.push(FileRow { table: table.name(), action, json });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A column that only `range` rows have.
+    fn ranges<T>(
+        &self,
+        files: &[FileRow],
+        value: impl Fn(&BlobAdvance) -> Result<Option<T>, ()>,
+    ) -> Result<Vec<Option<T>>, Error> {
+        let ranges = self
+            .advances
+            .iter()
+            .map(|it| value(it).map_err(|()| Error::damaged(&it.blob, "a count is larger than the ledger can hold")));
+        ranges.chain(files.iter().map(|_| Ok(None))).collect()
+    }
+
+    fn counts(&self, files: &[FileRow], value: impl Fn(&BlobAdvance) -> u64) -> Result<ArrayRef, Error> {
+        let values = self.ranges(files, |it| i64::try_from(value(it)).map(Some).map_err(|_| ()))?;
+        Ok(Arc::new(Int64Array::from(values)))
+    }
+
+    fn instants(&self, files: &[FileRow], value: impl Fn(&BlobAdvance) -> Option<i64>) -> Result<ArrayRef, Error> {
+        let values = self.ranges(files, |it| Ok(value(it)))?;
+        Ok(Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")))
+    }
+
+    fn text<'b>(&'b self, files: &[FileRow], value: impl Fn(&'b BlobAdvance) -> Option<&'b str>) -> ArrayRef {
+        Arc::new(self.advances.iter().map(value).chain(files.iter().map(|_| None)).collect::<StringArray>())
+    }
+
+    /// A column that only `file` rows have.
+    fn file_text<'b>(&self, files: &'b [FileRow], value: impl Fn(&'b FileRow) -> &'b str) -> ArrayRef {
+        let files = files.iter().map(|it| Some(value(it)));
+        Arc::new(self.advances.iter().map(|_| None).chain(files).collect::<StringArray>())
+    }
+}
+
+/// What the ledger says: how far each blob is committed, and what the last batch consists of.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerState {
+    /// The last batch's number; 0 before the first.
+    pub(crate) batch: i64,
+    pub(crate) positions: BTreeMap<String, BlobState>,
+    /// Where blobs were read from.
+    pub(crate) archives: BTreeSet<String>,
+    /// The last batch's file actions.
+    pub(crate) actions: BTreeMap<Table, Vec<Action>>,
+}
+
+impl LedgerState {
+    /// Reads a ledger's files.
+    pub(crate) async fn read(store: &Arc<dyn ObjectStore>, layout: &Layout, files: &[Add]) -> Result<Self, Error> {
+        let mut state = Self::default();
+        for file in files {
+            let mut rows = read_file(store, layout, file, Some(&without_files(&layout.schema)))?;
+            while let Some(rows) = rows.try_next().await? {
+                state.fold(&rows)?;
+            }
+        }
+        for file in files {
+            if statistics::largest(file.stats.as_deref(), "batch").is_some_and(|largest| largest < state.batch) {
+                continue;
+            }
+            let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name", "file"]))?;
+            while let Some(rows) = rows.try_next().await? {
+                state.fold_actions(&rows)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Takes in rows, in any order.
+    fn fold(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let batches = integers(rows, "batch")?;
+        self.batch = self.batch.max(arrow::compute::max(batches).unwrap_or(0));
+        let (kinds, archives) = (texts(rows, "kind")?, texts(rows, "archive")?);
+        for row in 0..rows.num_rows() {
+            if kinds.value(row) != RANGE {
+                continue;
+            }
+            if archives.is_valid(row) && !self.archives.contains(archives.value(row)) {
+                self.archives.insert(archives.value(row).to_owned());
+            }
+            let (blob, state) = range_of(rows, row)?;
+            self.positions.entry(blob).and_modify(|known| merge(known, &state)).or_insert(state);
+        }
+        Ok(())
+    }
+
+    fn fold_actions(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let (batches, kinds) = (integers(rows, "batch")?, texts(rows, "kind")?);
+        let (tables, files) = (texts(rows, "table_name")?, texts(rows, "file")?);
+        for row in (0..rows.num_rows()).filter(|row| batches.value(*row) == self.batch && kinds.value(*row) == FILE) {
+            let name = tables.value(row);
+            let table = Table::from_name(name)
+                .ok_or_else(|| Error::damaged_ledger(format!("batch {} has files of a table `{name}`", self.batch)))?;
+            let action = serde_json::from_str(files.value(row)).map_err(|error| {
+                Error::damaged_ledger(format!("a file action of batch {} cannot be read: {error}", self.batch))
+            })?;
+            self.actions.entry(table).or_default().push(action);
+        }
+        Ok(())
+    }
+}
+
+/// The columns that positions are made of; `file` is long and only needed of the last batch.
+fn without_files(schema: &SchemaRef) -> Vec<&str> {
+    let unneeded = ["run_id", "from_bytes", "record_count", "table_name", "file_action", "file", DATE];
+    schema.fields().iter().map(|it| it.name().as_str()).filter(|it| !unneeded.contains(it)).collect()
+}
+
+/// Joins what two ranges of one blob say: counts add up within a generation, and everything else
+/// is as the furthest range has it.
+fn merge(known: &mut BlobState, other: &BlobState) {
+    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch);
+    let (mut last, first) = if reach(other) > reach(known) { (other.clone(), &*known) } else { (known.clone(), other) };
+    if last.position.generation == first.position.generation {
+        last.row_count += first.row_count;
+        last.reject_count += first.reject_count;
+    }
+    *known = last;
+}
+
+fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error> {
+    let blob = texts(rows, "blob")?.value(row).to_owned();
+    let count = |name: &str| {
+        let value = integers(rows, name)?.value(row);
+        u64::try_from(value).map_err(|_| Error::damaged_ledger(format!("{name} of blob {blob} is negative")))
+    };
+    let generations = column(rows, "generation")?.as_primitive_opt::<Int32Type>();
+    let generation = generations.and_then(|it| u32::try_from(it.value(row)).ok());
+    let framing = texts(rows, "framing")?.value(row);
+    let position = Position {
+        generation: generation.ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has no generation")))?,
+        bytes: count("to_bytes")?,
+        framing: Framing::from_name(framing)
+            .ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has an unknown framing `{framing}`")))?,
+        tail_bytes: count("tail_bytes")?,
+        tail_hash: texts(rows, "tail_hash")?.value(row).to_owned(),
+    };
+    let state = BlobState {
+        position,
+        created_at: instant_at(rows, "created_at", row)?,
+        modified_at: instant_at(rows, "modified_at", row)?,
+        listed_bytes: count("listed_bytes")?,
+        row_count: count("row_count")?,
+        reject_count: count("reject_count")?,
+        last_batch: integers(rows, "batch")?.value(row),
+        committed_at: instant_at(rows, "committed_at", row)?.unwrap_or_default(),
+    };
+    Ok((blob, state))
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
+    rows.column_by_name(name).ok_or_else(|| Error::damaged_ledger(format!("it has no column {name}")))
+}
+
+fn integers<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, Error> {
+    let array = column(rows, name)?.as_primitive_opt::<Int64Type>();
+    array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no integers")))
+}
+
+fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
+    let array = column(rows, name)?.as_string_opt::<i32>();
+    array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no text")))
+}
+
+fn instant_at(rows: &RecordBatch, name: &str, row: usize) -> Result<Option<DateTime<Utc>>, Error> {
+    let array = column(rows, name)?.as_primitive_opt::<TimestampMicrosecondType>();
+    let array = array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no instants")))?;
+    Ok(array.is_valid(row).then(|| DateTime::from_timestamp_micros(array.value(row))).flatten())
+}

@@ -1,0 +1,184 @@
+//! Commits: what they refuse, what two at once do, and what they leave in the files.
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use whocalled_types::ErrorKind;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_there_after_every_growth() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 5), ("c/b", 1)]);
+    let mut lake = lake(&directory).await;
+    let committed = archive.convert(&mut lake).await.unwrap();
+    assert_eq!(committed.batch, 1);
+    assert_eq!(committed.rows.values().sum::<u64>(), 6);
+    archive.grow("c/a", 20);
+    archive.convert(&mut lake).await.unwrap();
+    assert_holds(&lake, &archive).await;
+    assert_holds(&open(&directory).await, &archive).await;
+
+    let versions = TABLES.map(|table| lake.table_version(table).unwrap());
+    let unchanged = archive.convert(&mut lake).await.unwrap();
+    assert_eq!((unchanged.batch, unchanged.files_added), (2, 0), "nothing new is no commit");
+    assert_eq!(versions, TABLES.map(|table| lake.table_version(table).unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_runs_that_race_one_commits() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 5)]);
+    lake(&directory).await;
+    let (mut one, mut two) = (lake(&directory).await, lake(&directory).await);
+    let (left, right) = tokio::join!(archive.convert(&mut one), archive.convert(&mut two));
+    let (mut loser, error) = match (left, right) {
+        (Ok(_), Err(error)) => (two, error),
+        (Err(error), Ok(_)) => (one, error),
+        other => panic!("one must win: {other:?}"),
+    };
+    assert!(matches!(error, Error::Conflict { batch: 1 }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Retry);
+
+    let refused = archive.convert(&mut loser).await;
+    assert!(matches!(refused, Err(Error::RecoverFirst { .. })), "a loser must look again first");
+    loser.recover(now()).await.unwrap();
+    archive.grow("c/a", 3);
+    archive.convert(&mut loser).await.unwrap();
+    assert_holds(&loser, &archive).await;
+    assert_holds(&open(&directory).await, &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_planned_on_an_old_state_commits_nothing() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 5)]);
+    let (mut one, mut late) = (lake(&directory).await, lake(&directory).await);
+    let stale = archive.batch(&late);
+    archive.convert(&mut one).await.unwrap();
+    archive.grow("c/b", 2);
+    archive.convert(&mut one).await.unwrap();
+    assert!(matches!(late.commit(stale.clone(), now()).await, Err(Error::Conflict { batch: 1 })));
+    late.recover(now()).await.unwrap();
+    assert!(matches!(late.commit(stale, now()).await, Err(Error::Advance { .. })), "those bytes are committed");
+    assert_holds(&late, &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_does_not_balance_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let archive = Archive::of(&[("c/a", 6)]);
+    let mut lake = lake(&directory).await;
+    let whole = archive.batch(&lake);
+    let mut wrong: Vec<Batch> = vec![whole.clone(); 4];
+    wrong[0].rows.remove(&Table::Audit);
+    wrong[1].rows.remove(&Table::Rejects);
+    wrong[2].advances[0].record_count += 1;
+    wrong[3].push(Table::Ledger, rows("c/a", 0, &[0]));
+    for batch in wrong {
+        let error = lake.commit(batch, now()).await.unwrap_err();
+        assert!(matches!(error, Error::Unbalanced { .. }), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Abort);
+    }
+    let mut unknown = whole.clone();
+    let extra = RecordBatch::try_from_iter([("more", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
+    unknown.rows.insert(Table::Audit, vec![extra]);
+    let error = lake.commit(unknown, now()).await.unwrap_err();
+    assert!(error.to_string().contains("column more"), "{error}");
+    lake.commit(whole, now()).await.unwrap();
+    assert_holds(&lake, &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_re_created_blob_replaces_its_rows_and_no_others() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 12), ("c/b", 12), ("c/c", 12)]);
+    let mut lake = lake(&directory).await;
+    archive.convert(&mut lake).await.unwrap();
+    archive.grow("c/b", 3);
+    archive.convert(&mut lake).await.unwrap();
+    archive.replace("c/b", 4);
+    let committed = archive.convert(&mut lake).await.unwrap();
+    assert!(committed.files_removed > 0);
+    assert_holds(&lake, &archive).await;
+    // Re-created and empty: its rows go, and none come.
+    archive.replace("c/b", 0);
+    archive.convert(&mut lake).await.unwrap();
+    assert_holds(&lake, &archive).await;
+    assert_holds(&open(&directory).await, &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_ranges_of_a_blob_may_share_a_batch() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 4)]);
+    let mut lake = lake(&directory).await;
+    let first = archive.batch(&lake);
+    archive.grow("c/a", 5);
+    let both = archive.batch(&lake);
+    let mut split = both.clone();
+    let mut second = both.advances[0].clone();
+    second.advance.from = 40;
+    second.record_count -= first.advances[0].record_count;
+    second.row_count -= first.advances[0].row_count;
+    second.reject_count -= first.advances[0].reject_count;
+    split.advances = vec![first.advances[0].clone(), second];
+    lake.commit(split, now()).await.unwrap();
+    assert_holds(&lake, &archive).await;
+    assert_holds(&open(&directory).await, &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_sorted_and_say_what_they_hold() {
+    let directory = TempDir::new().unwrap();
+    let archive = Archive::of(&[("c/a", 60)]);
+    let mut lake = lake(&directory).await;
+    archive.convert(&mut lake).await.unwrap();
+    let files = lake.files(Table::RequestResponse).unwrap();
+    assert_eq!(files.len(), 2, "one per date");
+    for file in files {
+        let opened = std::fs::File::open(directory.path().join("lake").join(file.path.as_ref())).unwrap();
+        assert_eq!(opened.metadata().unwrap().len(), file.bytes);
+        let reader = SerializedFileReader::new(opened).unwrap();
+        let metadata = reader.metadata();
+        let names: Vec<&str> = metadata.file_metadata().schema_descr().columns().iter().map(|it| it.name()).collect();
+        assert_eq!(names, ["time", "account", "correlation_id", "blob", "generation", "blob_offset"]);
+        let keys = metadata.file_metadata().key_value_metadata();
+        assert!(keys.is_none_or(|keys| keys.iter().all(|it| it.key != "ARROW:schema")));
+        assert!(metadata.row_group(0).column(2).bloom_filter_offset().is_some());
+        assert!(metadata.row_group(0).column(1).bloom_filter_offset().is_none());
+
+        let statistics: serde_json::Value = serde_json::from_str(&file.statistics.unwrap()).unwrap();
+        assert_eq!(statistics["minValues"]["account"], "account-0");
+        assert_eq!(statistics["maxValues"]["account"], "account-1");
+        assert_eq!(statistics["nullCount"]["blob"], 0);
+        let day = file.date.unwrap().to_string();
+        assert!(statistics["minValues"]["time"].as_str().unwrap() <= statistics["maxValues"]["time"].as_str().unwrap());
+        assert!(statistics["maxValues"]["time"].as_str().unwrap().starts_with(&format!("{day}T00:00:01")));
+    }
+    for rows in read(&lake, Table::RequestResponse).await {
+        let accounts = rows.column_by_name("account").unwrap().as_string::<i32>();
+        let times = rows.column_by_name("time").unwrap().as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        let order: Vec<_> = (0..rows.num_rows()).map(|row| (accounts.value(row), times.value(row))).collect();
+        assert!(order.is_sorted());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_keep_positions_and_batch_numbers() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::default();
+    let mut lake = lake(&directory).await;
+    for _ in 0..55 {
+        archive.grow("c/a", 1);
+        archive.convert(&mut lake).await.unwrap();
+    }
+    let log = directory.path().join("lake/ledger/_delta_log");
+    let names = std::fs::read_dir(log).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().any(|name| name.ends_with(".checkpoint.parquet")));
+    let mut lake = open(&directory).await;
+    assert_holds(&lake, &archive).await;
+    assert_eq!(lake.recover(now()).await.unwrap().applied, vec![]);
+    archive.grow("c/a", 1);
+    archive.convert(&mut lake).await.unwrap();
+    assert_eq!(lake.last_batch(), 56);
+}

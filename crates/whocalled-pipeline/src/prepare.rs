@@ -1,0 +1,178 @@
+//! Prepare: bytes of blobs to rows, on every core, in bounded memory.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use whocalled_convert::{BlobPart, Converted, Converter};
+use whocalled_fetch::Archive;
+use whocalled_types::{Limits, Table};
+
+use crate::Error;
+use crate::plan::Read;
+
+/// Bytes in flight are counted in units of this, since a semaphore counts no further than 2^61.
+const PERMIT_BYTES: u64 = 1024;
+
+/// What became of a read.
+pub(crate) struct Outcome {
+    /// The read, with the generation that was found.
+    pub(crate) read: Read,
+    /// How many committed bytes were not there any more, so that the blob was read from its beginning.
+    pub(crate) rewritten_bytes: Option<u64>,
+    /// Up to where, and with how many records; `None` where not even the first bytes came.
+    pub(crate) converted: Option<Converted>,
+    /// What went wrong, after which the rest of the blob was left.
+    pub(crate) failure: Option<whocalled_fetch::Error>,
+}
+
+impl Outcome {
+    fn failed(read: Read, failure: whocalled_fetch::Error) -> Self {
+        Self { read, rewritten_bytes: None, converted: None, failure: Some(failure) }
+    }
+}
+
+/// Reads blobs and decodes them with one converter a core.
+pub(crate) struct Preparer<'a> {
+    archive: &'a Archive,
+    limits: &'a Limits,
+    converters: Arc<Mutex<Vec<Converter>>>,
+    idle_converters: Arc<Semaphore>,
+    bytes_in_flight: Semaphore,
+    permit_count: u32,
+}
+
+impl<'a> Preparer<'a> {
+    pub(crate) fn new(archive: &'a Archive, limits: &'a Limits, thread_count: usize) -> Self {
+        let converters = (0..thread_count).map(|_| Converter::new(limits.clone())).collect();
+        let permit_count = u32::try_from(limits.bytes_in_flight_max as u64 / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
+        Self {
+            archive,
+            limits,
+            converters: Arc::new(Mutex::new(converters)),
+            idle_converters: Arc::new(Semaphore::new(thread_count)),
+            bytes_in_flight: Semaphore::new(permit_count as usize),
+            permit_count,
+        }
+    }
+
+    /// Reads and decodes every one of `reads`; the rows stay in the converters until [`Self::rows`].
+    pub(crate) async fn prepare(
+        &self,
+        reads: Vec<Read>,
+        done: &(dyn Fn(&Outcome) + Sync),
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes: Vec<Outcome> = stream::iter(reads)
+            .map(|read| self.blob(read))
+            .buffer_unordered(self.limits.concurrent_reads_max)
+            .inspect_ok(done)
+            .try_collect()
+            .await?;
+        outcomes.sort_by(|left, right| left.read.blob.name.cmp(&right.read.blob.name));
+        Ok(outcomes)
+    }
+
+    /// The rows decoded so far, by table.
+    pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
+        let mut converters = self.converters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = Vec::new();
+        for converter in converters.iter_mut() {
+            rows.extend(converter.finish()?);
+        }
+        Ok(rows)
+    }
+
+    async fn blob(&self, read: Read) -> Result<Outcome, Error> {
+        // Taken once and for the whole blob, since a task that waits for more while it holds some
+        // could wait for ever. One segment is being decoded while the next is on its way.
+        let tail_bytes = read.tail.as_ref().map_or(0, |(bytes, _)| *bytes);
+        let held = (read.part_bytes() + tail_bytes).min(2 * self.limits.segment_bytes_max as u64);
+        let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
+        let _permit = self.bytes_in_flight.acquire_many(permits).await;
+
+        let first = match self.segment(&read, read.from - tail_bytes).await {
+            Ok(first) => first,
+            Err(failure) => return Ok(Outcome::failed(read, failure)),
+        };
+        let Some((tail_bytes, hash)) = read.tail.clone() else {
+            return self.decode(read, Bytes::new(), first).await;
+        };
+        let (tail, rest) = split(&first, tail_bytes);
+        if tail_hash(&tail) == hash {
+            return self.decode(read, tail, rest).await;
+        }
+        let rewritten_bytes = Some(read.from);
+        let read = read.anew();
+        let outcome = match self.segment(&read, 0).await {
+            Ok(first) => self.decode(read, Bytes::new(), first).await?,
+            Err(failure) => Outcome::failed(read, failure),
+        };
+        Ok(Outcome { rewritten_bytes, ..outcome })
+    }
+
+    /// The next bytes of a blob from `at` on, at most a segment of them.
+    async fn segment(&self, read: &Read, at: u64) -> Result<Bytes, whocalled_fetch::Error> {
+        let end = read.upto.min(at + self.limits.segment_bytes_max as u64);
+        self.archive.read(&read.blob.name, at..end).await
+    }
+
+    /// Decodes a blob from its first new bytes on, fetching a segment ahead.
+    async fn decode(&self, read: Read, tail: Bytes, first: Bytes) -> Result<Outcome, Error> {
+        let part = BlobPart {
+            name: read.blob.name.clone(),
+            generation: read.generation,
+            from: read.from,
+            framing: read.framing,
+            tail: tail.to_vec(),
+        };
+        let _idle = self.idle_converters.acquire().await;
+        let converters = Arc::clone(&self.converters);
+        let converter = converters.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut converter = converter.unwrap_or_else(|| Converter::new(self.limits.clone()));
+        let (segments, mut received) = mpsc::channel::<Bytes>(1);
+        let (seal, sealed) = tokio::sync::oneshot::channel();
+        let decoding = tokio::task::spawn_blocking(move || {
+            let mut blob = converter.begin(part);
+            while let Some(segment) = received.blocking_recv() {
+                blob.feed(&segment);
+            }
+            let converted = blob.finish(sealed.blocking_recv().unwrap_or(false));
+            converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
+            converted
+        });
+
+        let mut at = read.from + first.len() as u64;
+        let mut next = Ok(first);
+        let failure = loop {
+            match next {
+                Err(failure) => break Some(failure),
+                Ok(segment) => {
+                    // The receiver is gone only if decoding panicked, which joining it reports.
+                    if segments.send(segment).await.is_err() || at >= read.upto {
+                        break None;
+                    }
+                }
+            }
+            next = self.segment(&read, at).await;
+            at += next.as_ref().map_or(0, |segment| segment.len() as u64);
+        };
+        drop(segments);
+        // Not sent means not sealed; the receiver copes with both.
+        let _ = seal.send(read.sealed && failure.is_none() && read.upto == read.blob.bytes);
+        let converted = decoding.await.map_err(|source| Error::Decoder { blob: read.blob.name.to_string(), source })?;
+        Ok(Outcome { read, rewritten_bytes: None, converted: Some(converted), failure })
+    }
+}
+
+fn split(bytes: &Bytes, at: u64) -> (Bytes, Bytes) {
+    let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    (bytes.slice(..at), bytes.slice(at..))
+}
+
+/// SHA-256 in lower-case hexadecimal, by which the end of a committed prefix is known again.
+pub fn tail_hash(tail: &[u8]) -> String {
+    Sha256::digest(tail).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,310 @@
+//! The evidence behind one call, line by line, and where its raw records are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::json::ArrayWriter;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use serde_json::{Map, Value as Json};
+
+use crate::error::Error;
+use crate::parameters::{Parameters, Value};
+use crate::render::rounded;
+use crate::session::{Answer, Session};
+
+/// What the lake knows about a correlation id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The id that was asked for, in lower case.
+    pub correlation_id: String,
+    /// The calls that have it: one, but for accounts of different services that share an id.
+    pub calls: Vec<ExplainedCall>,
+    /// Every record that has it, re-deliveries too, the earliest first.
+    pub records: Vec<RecordSource>,
+}
+
+/// A call, who made it, and why that is said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainedCall {
+    /// When it was logged.
+    pub time: DateTime<Utc>,
+    /// The account's resource id.
+    pub resource_id: String,
+    /// What was called.
+    pub operation: Option<String>,
+    /// The HTTP status of the answer.
+    pub status: Option<i64>,
+    /// The caller's address as logged, masked.
+    pub caller_ip: Option<String>,
+    /// `object_id`, `key_holder` or `none`.
+    pub tier: String,
+    /// Who made it; none in the tier `none`.
+    pub principal_id: Option<String>,
+    /// The principal's name, where a log gives one.
+    pub principal_name: Option<String>,
+    /// The probability that this principal made it.
+    pub confidence: Option<f64>,
+    /// Why nothing better can be said, as a code of `attributed_calls`.
+    pub reason: Option<String>,
+    /// How many principals were weighed.
+    pub candidate_count: i64,
+    /// The candidates that are listed, likeliest first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A candidate for having made a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Who; none for the caller whom no log names.
+    pub principal_id: Option<String>,
+    /// The principal's name, where a log gives one.
+    pub principal_name: Option<String>,
+    /// The probability that it made the call.
+    pub confidence: f64,
+    /// The sum of the contributions.
+    pub score: f64,
+    /// What was weighed.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A line of evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Its name in the view `weights`, or `candidates`.
+    pub name: String,
+    /// What it says.
+    pub sentence: String,
+    /// What it adds to the score.
+    pub contribution: f64,
+}
+
+/// Where a raw record is in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSource {
+    /// The table that has its row.
+    pub table: String,
+    /// The time in the record.
+    pub time: DateTime<Utc>,
+    /// The blob, as `container/name`.
+    pub blob: String,
+    /// The generation of the blob.
+    pub generation: i64,
+    /// Where the record begins, in bytes.
+    pub blob_offset: u64,
+}
+
+/// Explains the call that has this correlation id.
+///
+/// # Errors
+/// [`Error::UnknownCall`] when no data-plane record has it; else as of a query.
+pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanation, Error> {
+    let correlation_id = correlation_id.trim().to_ascii_lowercase();
+    let parameters = Parameters::new().with("id", Value::Text(correlation_id.clone()));
+    let records: Vec<RecordSource> =
+        rows(session.query(RECORDS, &parameters).await?).await?.iter().filter_map(record).collect();
+    let days = || records.iter().filter(|it| it.table == "request_response").map(|it| it.time.date_naive());
+    let (Some(first), Some(last)) = (days().min(), days().max()) else {
+        return Err(Error::UnknownCall { correlation_id });
+    };
+    let weights = rows(session.query("SELECT name, weight, sentence FROM weights", &Parameters::new()).await?).await?;
+    let weights: BTreeMap<String, (f64, String)> = weights
+        .iter()
+        .filter_map(|row| Some((text(row, "name")?, (number(row, "weight"), text(row, "sentence")?))))
+        .collect();
+    let candidates = rows(session.query_within(CANDIDATES, &parameters, first..=last).await?).await?;
+    let calls = rows(session.query_within(CALLS, &parameters, first..=last).await?).await?;
+    let calls = calls
+        .iter()
+        .filter_map(|row| {
+            let resource_id = text(row, "resource_id")?;
+            let of_call = candidates.iter().filter(|it| text(it, "resource_id").as_ref() == Some(&resource_id));
+            let candidates = of_call.map(|it| candidate(it, &weights)).collect();
+            call(row, resource_id, candidates)
+        })
+        .collect();
+    Ok(Explanation { correlation_id, calls, records })
+}
+
+const RECORDS: &str = "
+    SELECT 'request_response' AS record_table, time, blob, generation, blob_offset
+    FROM request_response WHERE correlation_id = $id
+    UNION ALL
+    SELECT 'request_usage', time, blob, generation, blob_offset FROM request_usage WHERE correlation_id = $id
+    UNION ALL
+    SELECT 'gateway', time, blob, generation, blob_offset FROM gateway WHERE backend_correlation_id = $id
+    ORDER BY time, blob, blob_offset";
+
+const CALLS: &str = "
+    SELECT time, resource_id, operation, status, caller_ip, tier, principal_id, principal_name, confidence, reason,
+      candidates
+    FROM attributed_calls WHERE correlation_id = $id ORDER BY time, resource_id";
+
+const CANDIDATES: &str = "
+    SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.entra_score,
+      a.recency_score, a.deliberate_score, a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.entra,
+      a.recency, a.deliberation, a.rotation, a.address_principal_count, a.candidate_count
+    FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
+    WHERE a.correlation_id = $id ORDER BY a.resource_id, a.rank";
+
+/// The rows of a small answer as JSON objects.
+async fn rows(answer: Answer) -> Result<Vec<Map<String, Json>>, Error> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Encode { format: "json", source };
+    let batches: Vec<_> = answer.batches.try_collect().await?;
+    let mut writer = ArrayWriter::new(Vec::new());
+    writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(|error| failed(error.into()))?;
+    writer.finish().map_err(|error| failed(error.into()))?;
+    serde_json::from_slice(&writer.into_inner()).map_err(|error| failed(error.into()))
+}
+
+fn text(row: &Map<String, Json>, column: &str) -> Option<String> {
+    row.get(column)?.as_str().map(str::to_owned)
+}
+
+fn number(row: &Map<String, Json>, column: &str) -> f64 {
+    row.get(column).and_then(Json::as_f64).unwrap_or_default()
+}
+
+fn integer(row: &Map<String, Json>, column: &str) -> Option<i64> {
+    row.get(column)?.as_i64()
+}
+
+fn time(row: &Map<String, Json>) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc3339(row.get("time")?.as_str()?).ok()?.with_timezone(&Utc))
+}
+
+fn record(row: &Map<String, Json>) -> Option<RecordSource> {
+    Some(RecordSource {
+        table: text(row, "record_table")?,
+        time: time(row)?,
+        blob: text(row, "blob")?,
+        generation: integer(row, "generation")?,
+        blob_offset: integer(row, "blob_offset")?.try_into().ok()?,
+    })
+}
+
+fn call(row: &Map<String, Json>, resource_id: String, candidates: Vec<Candidate>) -> Option<ExplainedCall> {
+    Some(ExplainedCall {
+        time: time(row)?,
+        resource_id,
+        operation: text(row, "operation"),
+        status: integer(row, "status"),
+        caller_ip: text(row, "caller_ip"),
+        tier: text(row, "tier")?,
+        principal_id: text(row, "principal_id"),
+        principal_name: text(row, "principal_name"),
+        confidence: row.get("confidence").and_then(Json::as_f64),
+        reason: text(row, "reason"),
+        candidate_count: integer(row, "candidates").unwrap_or_default(),
+        candidates,
+    })
+}
+
+fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>) -> Candidate {
+    let sentence = |name: &str| weights.get(name).map(|(_, sentence)| sentence.clone()).unwrap_or_default();
+    let mut evidence = Vec::new();
+    let mut add = |name: &str, sentence: String, contribution: f64| {
+        evidence.push(Evidence { name: name.to_owned(), sentence, contribution });
+    };
+    if text(row, "principal_id").is_none() {
+        let prior = weights.get("unseen_prior").map_or(0.0, |(weight, _)| *weight);
+        add("unseen_prior", sentence("unseen_prior"), prior);
+        if let Some(name) = text(row, "address") {
+            add(&name, sentence(&name), number(row, "unseen_score") - prior);
+        }
+    } else if row.get("score").is_some_and(Json::is_number) {
+        let kinds = [
+            ("address", "prefix_score"),
+            ("entra", "entra_score"),
+            ("recency", "recency_score"),
+            ("deliberation", "deliberate_score"),
+            ("rotation", "rotation_score"),
+        ];
+        for (kind, score) in kinds {
+            let Some(name) = text(row, kind) else { continue };
+            let others = integer(row, "address_principal_count").filter(|count| kind == "address" && *count > 1);
+            let shared = others.map(|count| format!("; so were {} others", count - 1)).unwrap_or_default();
+            add(&name, sentence(&name) + &shared, number(row, score));
+        }
+        let count = integer(row, "candidate_count").unwrap_or_default();
+        add("candidates", format!("is one of {count} that could hold a valid key"), number(row, "candidates_score"));
+    }
+    Candidate {
+        principal_id: text(row, "principal_id"),
+        principal_name: text(row, "principal_name"),
+        confidence: number(row, "confidence"),
+        score: number(row, "score"),
+        evidence,
+    }
+}
+
+/// What the codes of `attributed_calls.reason` mean.
+fn reason_sentence(reason: &str) -> &str {
+    match reason {
+        "unauthenticated" => "the service refused the call (401): nobody's valid key was used",
+        "no_grant_seen" => "no log shows anybody obtaining a key of this account that could still be valid",
+        "unseen_caller" => "a caller whom no log names is likelier than all key holders together",
+        "address_hidden" => "the record has no caller address to compare",
+        "address_unseen" => "no key holder was seen at this address prefix",
+        "shared_address" => "several key holders were seen at this address prefix",
+        "key_not_logged" => "the record does not say which key was used: the address and the grant are all there is",
+        other => other,
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for call in &self.calls {
+            writeln!(f, "call {}", self.correlation_id)?;
+            write!(f, "{call}")?;
+        }
+        writeln!(f, "  records")?;
+        for record in &self.records {
+            let RecordSource { table, time, blob, generation, blob_offset } = record;
+            let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            writeln!(f, "    {time}  {table}  {blob}  generation {generation}  byte {blob_offset}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ExplainedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  time       {}", self.time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))?;
+        writeln!(f, "  account    {}", self.resource_id)?;
+        let status = self.status.map(|status| format!("  (status {status})")).unwrap_or_default();
+        writeln!(f, "  operation  {}{status}", self.operation.as_deref().unwrap_or("not logged"))?;
+        writeln!(f, "  address    {}", self.caller_ip.as_deref().unwrap_or("not logged"))?;
+        let caller = who(self.principal_id.as_deref(), self.principal_name.as_deref());
+        match self.confidence {
+            Some(confidence) => writeln!(f, "  caller     {caller}  {}  ({})", rounded(confidence), self.tier)?,
+            None => writeln!(f, "  caller     not attributed")?,
+        }
+        if let Some(reason) = &self.reason {
+            writeln!(f, "  why        {} ({reason})", reason_sentence(reason))?;
+        }
+        if !self.candidates.is_empty() {
+            writeln!(f, "  candidates {} weighed", self.candidate_count)?;
+        }
+        for candidate in &self.candidates {
+            let who = who(candidate.principal_id.as_deref(), candidate.principal_name.as_deref());
+            writeln!(f, "    {}  {who}", rounded(candidate.confidence))?;
+            for line in &candidate.evidence {
+                // Adding zero turns -0, which is -ln(1), into 0.
+                writeln!(f, "           {:+6.2}  {}  [{}]", line.contribution + 0.0, line.sentence, line.name)?;
+            }
+            if !candidate.evidence.is_empty() {
+                writeln!(f, "           {:+6.2}  in all", candidate.score)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn who(id: Option<&str>, name: Option<&str>) -> String {
+    match (id, name) {
+        (Some(id), Some(name)) => format!("{name}  {id}"),
+        (Some(id), None) => id.to_owned(),
+        (None, _) => "somebody whom no log names".to_owned(),
+    }
+}

@@ -1,0 +1,91 @@
+//! A view that is computed once for a session, and then read like a table.
+//!
+//! An engine that inlines views, as DataFusion does, would compute the grants of a tenant dozens of
+//! times within one query over `attributed_calls`. The views that others build on more than once
+//! are small, and are kept in memory instead, within the session's memory limit. What they mean is
+//! not affected: each still is the plain SQL of its file.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session as PlanningSession;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::{TableProvider, TableType};
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, collect_partitioned};
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+
+/// The rows of a view, once they were asked for.
+pub(crate) struct KeptView {
+    name: &'static str,
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    rows: OnceCell<Rows>,
+}
+
+struct Rows {
+    partitions: Vec<Vec<RecordBatch>>,
+    /// Counts the rows against the session's memory limit for as long as they are held.
+    _reservation: MemoryReservation,
+}
+
+impl KeptView {
+    pub(crate) fn new(name: &'static str, plan: LogicalPlan) -> Self {
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Self { name, plan, schema, rows: OnceCell::new() }
+    }
+
+    async fn compute(&self, state: &dyn PlanningSession) -> Result<Rows> {
+        let plan = state.create_physical_plan(&self.plan).await?;
+        let partitions = collect_partitioned(plan, state.task_ctx()).await?;
+        let reservation = MemoryConsumer::new(format!("view {}", self.name)).register(&state.runtime_env().memory_pool);
+        let bytes = partitions.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
+        reservation.try_grow(bytes)?;
+        tracing::debug!(view = self.name, bytes, "view kept");
+        Ok(Rows { partitions, _reservation: reservation })
+    }
+}
+
+impl fmt::Debug for KeptView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptView").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl TableProvider for KeptView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    /// Written without `async fn`, so that the future does not capture `filters`, which are not used.
+    fn scan<'s, 'a, 'b, 'c, 'fut>(
+        &'s self,
+        state: &'a dyn PlanningSession,
+        projection: Option<&'b Vec<usize>>,
+        _filters: &'c [Expr],
+        _limit: Option<usize>,
+    ) -> BoxFuture<'fut, Result<Arc<dyn ExecutionPlan>>>
+    where
+        's: 'fut,
+        'a: 'fut,
+        'b: 'fut,
+        'c: 'fut,
+        Self: 'fut,
+    {
+        let projection = projection.cloned();
+        Box::pin(async move {
+            let rows = self.rows.get_or_try_init(|| self.compute(state)).await?;
+            let plan = MemorySourceConfig::try_new_exec(&rows.partitions, Arc::clone(&self.schema), projection)?;
+            Ok(plan as Arc<dyn ExecutionPlan>)
+        })
+    }
+}

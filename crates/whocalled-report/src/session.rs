@@ -1,0 +1,271 @@
+//! One reader of one snapshot of a lake.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::{Days, NaiveDate};
+use datafusion::datasource::{MemTable, TableProvider, ViewTable};
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::Mutex;
+use whocalled_lake::Lake;
+use whocalled_types::Table;
+
+use crate::error::Error;
+use crate::kept::KeptView;
+use crate::parameters::{Parameters, Value};
+use crate::provider::{LakeTable, ScanDates};
+use crate::reports::Report;
+use crate::views;
+
+/// Where the lake's own object store is registered. The scheme is ours, so that no location that a
+/// user writes can mean it.
+const LAKE_URL: &str = "whocalled://lake";
+
+/// How many days more than its range a report reads of the tables that hold calls, on both sides.
+/// One for re-deliveries and for observations up to a day off, one because a request is logged
+/// after it was made.
+const MARGIN_DAYS: u64 = 2;
+
+/// What a session may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// How many partitions a query runs in.
+    pub threads: NonZeroUsize,
+    /// How many bytes the operators of all queries may hold together, before they spill to disk or
+    /// fail.
+    pub memory_bytes_max: usize,
+}
+
+/// Whether a relation stores rows or derives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A table of the lake.
+    Table,
+    /// A view over tables and other views.
+    View,
+}
+
+/// A relation that queries can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// Its name in SQL.
+    pub name: String,
+    /// Whether it stores rows.
+    pub kind: RelationKind,
+    /// What a row of it is, in a sentence.
+    pub summary: String,
+    /// Its columns and their types.
+    pub schema: SchemaRef,
+}
+
+/// The rows of an answer, as they are computed.
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows, in batches.
+    pub batches: BoxStream<'static, Result<RecordBatch, Error>>,
+}
+
+/// Reads one snapshot of a lake; commits made after it was opened are not seen.
+pub struct Session {
+    tables: BTreeMap<Table, Arc<dyn TableProvider>>,
+    relations: Vec<Relation>,
+    /// Over everything.
+    context: SessionContext,
+    /// Over the days that were asked for last: reports of one night all ask for the same ones.
+    recent: Mutex<Option<(RangeInclusive<NaiveDate>, SessionContext)>>,
+}
+
+impl Session {
+    /// Reads the snapshot that the lake has loaded.
+    ///
+    /// # Errors
+    /// When a table's file list cannot be read, or its columns are not those that the views need.
+    pub async fn open(lake: &Lake, options: &SessionOptions) -> Result<Self, Error> {
+        let context = context(options)?;
+        let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
+        context.register_object_store(url.as_ref(), lake.object_store());
+        let mut tables = BTreeMap::new();
+        for table in Table::ALL {
+            let provider = LakeTable::new(table, &lake.schema(table)?, lake.files(table)?, url.clone());
+            tables.insert(table, Arc::new(provider) as Arc<dyn TableProvider>);
+        }
+        Self::over(context, tables).await
+    }
+
+    /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
+    /// reports without a lake, for tests and for trying SQL.
+    ///
+    /// # Errors
+    /// When the columns are not those that the views need.
+    pub async fn in_memory(schemas: &BTreeMap<Table, SchemaRef>, options: &SessionOptions) -> Result<Self, Error> {
+        let mut tables = BTreeMap::new();
+        for (table, schema) in schemas {
+            let provider = MemTable::try_new(Arc::clone(schema), vec![vec![]]).map_err(Error::running)?;
+            tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
+        }
+        Self::over(context(options)?, tables).await
+    }
+
+    async fn over(context: SessionContext, tables: BTreeMap<Table, Arc<dyn TableProvider>>) -> Result<Self, Error> {
+        let views = register(&context, &tables).await?;
+        let table = |(table, provider): (&Table, &Arc<dyn TableProvider>)| Relation {
+            name: table.name().to_owned(),
+            kind: RelationKind::Table,
+            summary: views::table_summary(*table).to_owned(),
+            schema: provider.schema(),
+        };
+        let relations = tables.iter().map(table).chain(views).collect();
+        Ok(Self { tables, relations, context, recent: Mutex::new(None) })
+    }
+
+    /// What queries can name: tables first, then views, each in the order of dependence.
+    pub fn relations(&self) -> &[Relation] {
+        &self.relations
+    }
+
+    /// Plans one statement that reads, and starts it.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] for anything that would change something, [`Error::Sql`] for what cannot
+    /// be planned; errors of the rows come with the rows.
+    pub async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Answer, Error> {
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        self.run(&self.context, sql, parameters, options).await
+    }
+
+    /// Runs a report over `[from, to)`, which `parameters` must have; its other parameters default.
+    ///
+    /// Of the tables that hold calls, only the days of the range and two on both sides are read: a
+    /// call that was re-delivered more than two days later would count again. Grants and sign-ins
+    /// are read from the beginning.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when one is missing, unknown or of another kind; else as of a query.
+    pub async fn report(&self, report: &Report, parameters: &Parameters) -> Result<Answer, Error> {
+        let parameters = report.complete(parameters)?;
+        let context = match (parameters.get("from"), parameters.get("to")) {
+            (Some(Value::Time(from)), Some(Value::Time(to))) => {
+                self.within(from.date_naive()..=to.date_naive()).await?
+            }
+            _ => self.context.clone(),
+        };
+        self.run(&context, report.sql, &parameters, SQLOptions::new()).await
+    }
+
+    /// A query whose calls all lie in `dates`, so that no others need be read.
+    pub(crate) async fn query_within(
+        &self,
+        sql: &str,
+        parameters: &Parameters,
+        dates: RangeInclusive<NaiveDate>,
+    ) -> Result<Answer, Error> {
+        self.run(&self.within(dates).await?, sql, parameters, SQLOptions::new().with_allow_ddl(false)).await
+    }
+
+    /// Inserts rows: `INSERT INTO table ...` into a session that is [in memory](Session::in_memory).
+    ///
+    /// # Errors
+    /// [`Error::Run`] over a lake, whose tables take no insertions here.
+    pub async fn load(&self, sql: &str) -> Result<(), Error> {
+        let options = SQLOptions::new().with_allow_ddl(false);
+        let mut answer = self.run(&self.context, sql, &Parameters::new(), options).await?;
+        while let Some(batch) = answer.batches.next().await {
+            batch?;
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        context: &SessionContext,
+        sql: &str,
+        parameters: &Parameters,
+        options: SQLOptions,
+    ) -> Result<Answer, Error> {
+        let failed = |error: DataFusionError| {
+            let names: Vec<String> = self.relations.iter().map(|it| it.name.clone()).collect();
+            Error::planning(error, &names)
+        };
+        let plan = context.state().create_logical_plan(sql).await.map_err(failed)?;
+        options.verify_plan(&plan).map_err(|error| Error::ReadOnly { message: error.strip_backtrace() })?;
+        let mut frame = context.execute_logical_plan(plan).await.map_err(failed)?;
+        if parameters.names().next().is_some() {
+            frame = frame.with_param_values(parameters.to_datafusion()).map_err(failed)?;
+        }
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let stream = frame.execute_stream().await.map_err(Error::running)?;
+        Ok(Answer { schema, batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
+    }
+
+    /// The same relations, of which the tables of calls are read only around these days.
+    async fn within(&self, dates: RangeInclusive<NaiveDate>) -> Result<SessionContext, Error> {
+        let mut recent = self.recent.lock().await;
+        if let Some((known, context)) = recent.as_ref()
+            && *known == dates
+        {
+            return Ok(context.clone());
+        }
+        let margin = Days::new(MARGIN_DAYS);
+        let scanned = ScanDates {
+            first: dates.start().checked_sub_days(margin).unwrap_or(NaiveDate::MIN),
+            last: dates.end().checked_add_days(margin).unwrap_or(NaiveDate::MAX),
+        };
+        let config = self.context.copied_config().with_extension(Arc::new(scanned));
+        let context = SessionContext::new_with_config_rt(config, self.context.runtime_env());
+        register(&context, &self.tables).await?;
+        *recent = Some((dates, context.clone()));
+        Ok(context)
+    }
+}
+
+/// Registers the tables and, over them, the views, which are returned.
+async fn register(
+    context: &SessionContext,
+    tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
+) -> Result<Vec<Relation>, Error> {
+    for (table, provider) in tables {
+        context.register_table(table.name(), Arc::clone(provider)).map_err(Error::running)?;
+    }
+    let mut relations = Vec::new();
+    for view in views::all()? {
+        let failed = |source| Error::Relation { relation: format!("view {}", view.name), source: Box::new(source) };
+        let plan = context.state().create_logical_plan(view.sql).await.map_err(failed)?;
+        let provider: Arc<dyn TableProvider> = if view.kept {
+            Arc::new(KeptView::new(view.name, plan))
+        } else {
+            Arc::new(ViewTable::new(plan, Some(view.sql.to_owned())))
+        };
+        relations.push(Relation {
+            name: view.name.to_owned(),
+            kind: RelationKind::View,
+            summary: view.header.summary,
+            schema: provider.schema(),
+        });
+        context.register_table(view.name, provider).map_err(failed)?;
+    }
+    Ok(relations)
+}
+
+/// A context with our settings and nothing registered.
+fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
+    let mut config = SessionConfig::new().with_information_schema(true).with_target_partitions(options.threads.get());
+    // The lake's text is Utf8, and so is text in statements: one string type, and no casts between.
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    let consumers_named = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers_named);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(Error::running)?;
+    Ok(SessionContext::new_with_config_rt(config, runtime))
+}

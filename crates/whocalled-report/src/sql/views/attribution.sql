@@ -1,0 +1,34 @@
+-- name: attribution
+-- row: A call and one candidate for having made it; the one without a principal is the caller whom no
+--   log names.
+-- columns:
+--   correlation_id, time, resource_id, account, date: the call
+--   principal_id: the candidate; NULL for the unseen caller
+--   rank: its place, from 1
+--   confidence: the probability that it made the call
+--   score: the sum of the scores that follow; NULL where the record itself names the caller
+--   prefix_score: seen at the caller's address prefix, or elsewhere
+--   entra_score: Entra calls of its own from there
+--   recency_score: how long ago it obtained keys
+--   deliberate_score: whether it asked for them
+--   rotation_score: whether a key was regenerated since
+--   candidates_score: how many there are
+--   unseen_score: what speaks for the unseen caller
+--   address, entra, recency, deliberation, rotation: the evidence by its name in `weights`
+--   granted_at: when it last obtained keys
+--   address_principal_count, candidate_count: how many principals were seen at the prefix, and how
+--     many could hold a key
+--   blob, generation, blob_offset: where a record of the call is
+-- how: Calls with a slot have the candidates of their slot. Calls without any candidate have no row.
+SELECT c.correlation_id, c.time, c.resource_id, c.account, k.principal_id, k.rank, k.confidence, k.score,
+  k.prefix_score, k.entra_score, k.recency_score, k.deliberate_score, k.rotation_score, k.candidates_score,
+  k.unseen_score, k.address, k.entra, k.recency, k.deliberation, k.rotation, k.granted_at, k.address_principal_count,
+  k.candidate_count, c.blob, c.generation, c.blob_offset, c.date
+FROM call_slots AS c
+JOIN candidates AS k ON k.account_id = c.resource_id AND k.ip_prefix = c.slot_prefix AND k.slot_at = c.slot_at
+WHERE c.way = 'key'
+UNION ALL
+SELECT correlation_id, time, resource_id, account, object_id, 1, 1.0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, blob, generation, blob_offset, date
+FROM call_slots
+WHERE way = 'entra'

@@ -1,0 +1,129 @@
+-- name: candidates
+-- row: A candidate for the calls of a slot, weighed; the one without a principal is the caller whom
+--   no log names.
+-- columns:
+--   account_id, ip_prefix, slot_at: the slot
+--   principal_id: the candidate; NULL for the unseen caller
+--   rank: its place among all, from 1
+--   principal_rank: its place among the principals; NULL for the unseen caller
+--   confidence: the probability that it made a call of this slot
+--   score: the sum of the scores that follow
+--   prefix_score, entra_score, recency_score, deliberate_score, rotation_score: what each kind of evidence adds
+--   candidates_score: `-ln` of the number of holders
+--   unseen_score: what speaks for the unseen caller
+--   address, entra, recency, deliberation, rotation: the evidence by its name in `weights`; of the
+--     unseen caller only `address`
+--   granted_at: the principal's last grant that is still good
+--   address_principal_count: how many principals were seen at the prefix about that day
+--   address_match_count: how many holders were seen there
+--   candidate_count: how many holders were weighed
+-- how: A holder's score is its base score and what the address adds. A prefix at which several
+--   principals were seen says less: `-ln` of their number is added. Listed are the holders seen at
+--   the prefix and the five best others; the remaining ones are weighed in the probabilities, as not
+--   seen at the prefix, and not listed.
+WITH hours AS (
+  SELECT DISTINCT principal_id, ip_prefix, date_trunc('hour', observed_at) AS hour FROM observations
+),
+listed AS (
+  SELECT s.account_id, s.ip_prefix, s.slot_at, h.principal_id, p.days_off, p.entra_call, p.principal_count,
+    h.granted_at, h.recency, h.recency_score, h.deliberation, h.deliberate_score, h.rotation, h.rotation_score,
+    h.candidates_score, h.base_score, h.holder_count, h.holders_weight
+  FROM slots AS s
+  JOIN holder_scores AS h ON h.account_id = s.account_id AND h.slot_at = s.slot_at
+  LEFT JOIN presence AS p ON p.ip_prefix = s.ip_prefix AND p.date = CAST(s.slot_at AS DATE)
+    AND p.principal_id = h.principal_id
+  WHERE h.base_rank <= 5
+  UNION ALL
+  SELECT s.account_id, s.ip_prefix, s.slot_at, h.principal_id, p.days_off, p.entra_call, p.principal_count,
+    h.granted_at, h.recency, h.recency_score, h.deliberation, h.deliberate_score, h.rotation, h.rotation_score,
+    h.candidates_score, h.base_score, h.holder_count, h.holders_weight
+  FROM slots AS s
+  JOIN presence AS p ON p.ip_prefix = s.ip_prefix AND p.date = CAST(s.slot_at AS DATE)
+  JOIN holder_scores AS h ON h.account_id = s.account_id AND h.slot_at = s.slot_at
+    AND h.principal_id = p.principal_id
+  WHERE h.base_rank > 5
+),
+named AS (
+  SELECT l.account_id, l.ip_prefix, l.slot_at, l.principal_id, l.days_off, l.principal_count, l.granted_at, l.recency,
+    l.recency_score, l.deliberation, l.deliberate_score, l.rotation, l.rotation_score, l.candidates_score,
+    l.base_score, l.holder_count, l.holders_weight,
+    CASE
+      WHEN l.ip_prefix = '' THEN 'address_hidden'
+      WHEN l.days_off IS NULL THEN 'address_elsewhere'
+      WHEN o.hour IS NOT NULL THEN 'address_same_hour'
+      WHEN l.days_off = 0 THEN 'address_same_day'
+      WHEN l.days_off = 1 THEN 'address_day_off'
+      ELSE 'address_same_week'
+    END AS address,
+    CASE WHEN l.entra_call THEN 'entra_call' ELSE 'entra_none' END AS entra
+  FROM listed AS l
+  LEFT JOIN hours AS o ON o.principal_id = l.principal_id AND o.ip_prefix = l.ip_prefix
+    AND o.hour = date_trunc('hour', l.slot_at)
+),
+scored AS (
+  SELECT n.account_id, n.ip_prefix, n.slot_at, n.principal_id, n.principal_count, n.granted_at, n.recency,
+    n.recency_score, n.deliberation, n.deliberate_score, n.rotation, n.rotation_score, n.candidates_score,
+    n.base_score, n.holder_count, n.holders_weight, n.address, n.entra, e.weight AS entra_score,
+    n.days_off IS NOT NULL AS at_prefix,
+    a.weight - ln(CAST(coalesce(n.principal_count, 1) AS DOUBLE)) AS prefix_score,
+    n.base_score + e.weight + a.weight - ln(CAST(coalesce(n.principal_count, 1) AS DOUBLE)) AS score,
+    CASE WHEN n.ip_prefix = '' THEN 0.0 ELSE elsewhere.weight END AS elsewhere_score
+  FROM named AS n
+  JOIN weights AS a ON a.name = n.address
+  JOIN weights AS e ON e.name = n.entra
+  JOIN weights AS elsewhere ON elsewhere.name = 'address_elsewhere'
+),
+weighed AS (
+  SELECT s.account_id, s.ip_prefix, s.slot_at, s.principal_id, s.principal_count, s.granted_at, s.recency,
+    s.recency_score, s.deliberation, s.deliberate_score, s.rotation, s.rotation_score, s.candidates_score,
+    s.holder_count, s.address, s.entra, s.entra_score, s.prefix_score, s.score,
+    -- All holders as if not seen at the prefix, and for those that were, the difference.
+    s.holders_weight * exp(s.elsewhere_score)
+      + sum(exp(s.score) - exp(s.base_score + s.elsewhere_score)) OVER slot AS principals_weight,
+    sum(CASE WHEN s.at_prefix THEN 1 ELSE 0 END) OVER slot AS match_count,
+    row_number() OVER (
+      PARTITION BY s.account_id, s.ip_prefix, s.slot_at ORDER BY s.score DESC, s.granted_at DESC, s.principal_id
+    ) AS principal_rank
+  FROM scored AS s
+  WINDOW slot AS (PARTITION BY s.account_id, s.ip_prefix, s.slot_at)
+),
+unseen AS (
+  SELECT w.account_id, w.ip_prefix, w.slot_at, w.principal_id, w.principal_count, w.granted_at, w.recency,
+    w.recency_score, w.deliberation, w.deliberate_score, w.rotation, w.rotation_score, w.candidates_score,
+    w.holder_count, w.address, w.entra, w.entra_score, w.prefix_score, w.score, w.principals_weight, w.match_count,
+    w.principal_rank,
+    w.unseen, p.weight + coalesce(a.weight, 0.0) AS unseen_score
+  FROM (
+    SELECT account_id, ip_prefix, slot_at, principal_id, principal_count, granted_at, recency, recency_score,
+      deliberation, deliberate_score, rotation, rotation_score, candidates_score, holder_count, address, entra,
+      entra_score, prefix_score, score, principals_weight, match_count, principal_rank,
+      CASE WHEN ip_prefix = '' THEN NULL WHEN match_count = 0 THEN 'unseen_address' ELSE 'unseen_neighbour' END AS unseen
+    FROM weighed
+  ) AS w
+  JOIN weights AS p ON p.name = 'unseen_prior'
+  LEFT JOIN weights AS a ON a.name = w.unseen
+),
+everyone AS (
+  SELECT account_id, ip_prefix, slot_at, principal_id, principal_rank,
+    exp(score) / (principals_weight + exp(unseen_score)) AS confidence, score, prefix_score, entra_score,
+    recency_score, deliberate_score, rotation_score, candidates_score, 0.0 AS unseen_score, address, entra, recency,
+    deliberation, rotation, granted_at, principal_count AS address_principal_count,
+    match_count AS address_match_count, holder_count AS candidate_count
+  FROM unseen
+  UNION ALL
+  SELECT account_id, ip_prefix, slot_at, NULL AS principal_id, NULL AS principal_rank,
+    exp(unseen_score) / (principals_weight + exp(unseen_score)) AS confidence, unseen_score AS score,
+    0.0 AS prefix_score, 0.0 AS entra_score, 0.0 AS recency_score, 0.0 AS deliberate_score, 0.0 AS rotation_score,
+    0.0 AS candidates_score, unseen_score, unseen AS address, NULL AS entra, NULL AS recency, NULL AS deliberation,
+    NULL AS rotation, NULL AS granted_at, NULL AS address_principal_count, match_count, holder_count
+  FROM unseen
+  WHERE principal_rank = 1
+)
+SELECT account_id, ip_prefix, slot_at, principal_id,
+  row_number() OVER (
+    PARTITION BY account_id, ip_prefix, slot_at ORDER BY confidence DESC, principal_rank NULLS LAST
+  ) AS rank,
+  principal_rank, confidence, score, prefix_score, entra_score, recency_score, deliberate_score, rotation_score,
+  candidates_score, unseen_score, address, entra, recency, deliberation, rotation, granted_at,
+  address_principal_count, address_match_count, candidate_count
+FROM everyone

@@ -1,0 +1,96 @@
+-- name: key_access
+-- row: One request by which a principal obtained, or tried to obtain, key material of an account.
+-- columns:
+--   time: when it was begun
+--   account_id, subscription_id, account: the account whose keys they are; its lower-case resource id, and parts of it
+--   access: `list`, `regenerate` or `connection`
+--   operation: as logged, in lower case
+--   succeeded: whether it did; NULL where no outcome was logged
+--   result_signature: the outcome's own words
+--   principal_id, principal_name, principal_kind: who
+--   app_id, app_name: the application used, and its name where it is one of `known_apps`
+--   deliberate: whether it was asked for, rather than done by a portal page; NULL where no application is logged
+--   caller_ip, ip_prefix: from where
+--   correlation_id: of the Activity Log
+--   source: `activity`, or `audit` for a ListKey of the data plane without a counterpart there
+--   audit_time: when the matching Audit record says
+--   blob, generation, blob_offset: where one of its records is
+--   date: the day of `time`
+-- how: The Activity Log writes a Start and an outcome with one correlation id: they are one row, and
+--   an attempt that failed is a row too. An Audit ListKey belongs to a request on the same account by
+--   the same object id within five minutes. Reading secrets of a connection is taken as obtaining a
+--   key of the account that the connection belongs to, although it may be another's. Creating or
+--   updating an account is not listed: its answer holds no keys.
+WITH operations AS (
+  SELECT operation, access
+  FROM (VALUES
+    ('microsoft.cognitiveservices/accounts/listkeys/action', 'list'),
+    ('microsoft.cognitiveservices/accounts/regeneratekey/action', 'regenerate'),
+    ('microsoft.cognitiveservices/accounts/connections/listsecrets/action', 'connection'),
+    ('microsoft.cognitiveservices/accounts/projects/connections/listsecrets/action', 'connection')
+  ) AS operations (operation, access)
+),
+records AS (
+  SELECT a.time, a.operation, o.access, lower(a.result_type) AS result_type, a.result_signature, a.principal_id,
+    a.principal_name, a.principal_kind, a.app_id, a.caller_ip, a.ip_prefix, a.correlation_id, a.subscription_id,
+    a.account, a.blob, a.generation, a.blob_offset,
+    -- Of a connection's or project's id, the account's part.
+    concat('/subscriptions/', split_part(a.resource_id, '/', 3), '/resourcegroups/', split_part(a.resource_id, '/', 5),
+      '/providers/', split_part(a.resource_id, '/', 7), '/', split_part(a.resource_id, '/', 8), '/',
+      split_part(a.resource_id, '/', 9)) AS account_id,
+    coalesce(a.correlation_id, concat(a.blob, '@', a.blob_offset)) AS request
+  FROM activity AS a
+  JOIN operations AS o ON o.operation = a.operation
+),
+requests AS (
+  SELECT request, account_id, operation, access, principal_id, min(time) AS time,
+    CASE
+      WHEN bool_or(result_type IN ('success', 'succeeded')) THEN true
+      WHEN bool_or(result_type IN ('failure', 'failed')) THEN false
+    END AS succeeded,
+    first_value(result_signature ORDER BY time DESC) AS result_signature, max(subscription_id) AS subscription_id,
+    max(account) AS account, max(principal_name) AS principal_name, max(principal_kind) AS principal_kind,
+    max(app_id) AS app_id, max(caller_ip) AS caller_ip, max(ip_prefix) AS ip_prefix,
+    max(correlation_id) AS correlation_id, first_value(blob ORDER BY time, blob, blob_offset) AS blob,
+    first_value(generation ORDER BY time, blob, blob_offset) AS generation,
+    first_value(blob_offset ORDER BY time, blob, blob_offset) AS blob_offset
+  FROM records
+  GROUP BY request, account_id, operation, access, principal_id
+),
+audits AS (
+  SELECT resource_id AS account_id, object_id AS principal_id, time, max(subscription_id) AS subscription_id,
+    max(account) AS account, max(caller_ip) AS caller_ip, max(ip_prefix) AS ip_prefix, min(blob) AS blob,
+    first_value(generation ORDER BY blob, blob_offset) AS generation,
+    first_value(blob_offset ORDER BY blob, blob_offset) AS blob_offset
+  FROM audit
+  WHERE lower(operation) = 'listkey' AND object_id IS NOT NULL
+  GROUP BY resource_id, object_id, time
+),
+matched AS (
+  SELECT r.request, r.account_id, r.operation, r.principal_id, min(a.time) AS audit_time
+  FROM requests AS r
+  JOIN audits AS a ON a.account_id = r.account_id AND a.principal_id = r.principal_id
+    AND a.time >= r.time - INTERVAL '5 minutes' AND a.time <= r.time + INTERVAL '5 minutes'
+  WHERE r.succeeded IS NOT FALSE
+  GROUP BY r.request, r.account_id, r.operation, r.principal_id
+)
+SELECT r.time, r.account_id, r.subscription_id, r.account, r.access, r.operation,
+  coalesce(r.succeeded, CASE WHEN m.audit_time IS NOT NULL THEN true END) AS succeeded, r.result_signature,
+  r.principal_id, r.principal_name, r.principal_kind, r.app_id, k.app_name,
+  CASE WHEN r.app_id IS NOT NULL THEN k.app_id IS NULL END AS deliberate, r.caller_ip, r.ip_prefix, r.correlation_id,
+  'activity' AS source, m.audit_time, r.blob, r.generation, r.blob_offset, CAST(r.time AS DATE) AS date
+FROM requests AS r
+LEFT JOIN matched AS m ON m.request = r.request AND m.account_id = r.account_id AND m.operation = r.operation
+  AND m.principal_id = r.principal_id
+LEFT JOIN known_apps AS k ON k.app_id = r.app_id
+UNION ALL
+SELECT a.time, a.account_id, a.subscription_id, a.account, 'list', 'listkey', true, NULL AS result_signature,
+  a.principal_id, NULL AS principal_name, NULL AS principal_kind, NULL AS app_id, NULL AS app_name, NULL AS deliberate,
+  a.caller_ip, a.ip_prefix, NULL AS correlation_id, 'audit', a.time AS audit_time, a.blob, a.generation, a.blob_offset,
+  CAST(a.time AS DATE)
+FROM audits AS a
+WHERE NOT EXISTS (
+  SELECT 1 FROM requests AS r
+  WHERE r.account_id = a.account_id AND r.principal_id = a.principal_id AND r.succeeded IS NOT FALSE
+    AND a.time >= r.time - INTERVAL '5 minutes' AND a.time <= r.time + INTERVAL '5 minutes'
+)

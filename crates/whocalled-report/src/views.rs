@@ -1,0 +1,68 @@
+//! The views, each an SQL file under `sql/views`, in the order in which they build on each other.
+
+use whocalled_types::Table;
+
+use crate::error::Error;
+use crate::header::{self, Header};
+
+/// A view: its name, what its header says, and the query behind it.
+pub(crate) struct View {
+    pub(crate) name: &'static str,
+    pub(crate) header: Header,
+    pub(crate) sql: &'static str,
+    /// Whether a session computes it once; see [`crate::kept`].
+    pub(crate) kept: bool,
+}
+
+/// The views that others read more than once, and that are small: as many rows as grants, as days
+/// on which principals were seen at addresses, or as hours in which keys were used.
+const KEPT: &[&str] = &["key_access", "presence", "grants", "pieces", "slots", "holder_scores"];
+
+/// Every view, a view after those it reads.
+const FILES: &[(&str, &str)] = &[
+    ("known_apps.sql", include_str!("sql/views/known_apps.sql")),
+    ("weights.sql", include_str!("sql/views/weights.sql")),
+    ("calls.sql", include_str!("sql/views/calls.sql")),
+    ("key_access.sql", include_str!("sql/views/key_access.sql")),
+    ("principals.sql", include_str!("sql/views/principals.sql")),
+    ("observations.sql", include_str!("sql/views/observations.sql")),
+    ("presence.sql", include_str!("sql/views/presence.sql")),
+    ("grants.sql", include_str!("sql/views/grants.sql")),
+    ("holders.sql", include_str!("sql/views/holders.sql")),
+    ("pieces.sql", include_str!("sql/views/pieces.sql")),
+    ("slots.sql", include_str!("sql/views/slots.sql")),
+    ("holder_scores.sql", include_str!("sql/views/holder_scores.sql")),
+    ("candidates.sql", include_str!("sql/views/candidates.sql")),
+    ("call_slots.sql", include_str!("sql/views/call_slots.sql")),
+    ("attribution.sql", include_str!("sql/views/attribution.sql")),
+    ("attributed_calls.sql", include_str!("sql/views/attributed_calls.sql")),
+];
+
+/// Every view, parsed.
+pub(crate) fn all() -> Result<Vec<View>, Error> {
+    FILES
+        .iter()
+        .map(|(file, text)| {
+            let (header, sql) = header::parse(file, text)?;
+            Ok(View { name: header.name, kept: KEPT.contains(&header.name), header, sql })
+        })
+        .collect()
+}
+
+/// What a row of a table is, for listings; the tables' own reference says more.
+pub(crate) const fn table_summary(table: Table) -> &'static str {
+    match table {
+        Table::RequestResponse => "A RequestResponse record: a data-plane request, as often as it was delivered.",
+        Table::Audit => "An Audit record of the data plane, such as ListKey.",
+        Table::Trace => "A Trace record.",
+        Table::RequestUsage => "An AzureOpenAIRequestUsage record: the token counts of a call.",
+        Table::Activity => "An Activity Log record of any category.",
+        Table::SignIns => "An Entra sign-in: by a user, a service principal or a managed identity.",
+        Table::Gateway => "A GatewayLogs record of API Management.",
+        Table::GatewayLlm => "A GatewayLlmLogs record of API Management.",
+        Table::Metrics => "A minute of a platform metric.",
+        Table::Other => "A record of any other category.",
+        Table::Rejects => "A record that could not be decoded, with the reason and its bytes.",
+        Table::Ledger => "A range of a blob, or a file of a table, that a batch committed.",
+    }
+}
