@@ -127,8 +127,10 @@ impl AsyncDB for Database {
             *self = Self::open().await?;
             return Ok(DBOutput::StatementComplete(0));
         }
-        if sql.starts_with("INSERT") {
-            self.session.load(&sql).await?;
+        if let Some(insert) = sql.strip_prefix("INSERT INTO ") {
+            // The first line says into what, the others which rows.
+            let (into, rows) = insert.split_once('\n').ok_or_else(|| Refused("INSERT INTO of one line".to_owned()))?;
+            self.session.load(into, rows).await?;
             return Ok(DBOutput::StatementComplete(0));
         }
         if let Some(id) = sql.strip_prefix("EXPLAIN CALL ") {

@@ -390,7 +390,9 @@ pub(crate) struct Export {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: whocalled nightly --archive https://ACCOUNT.blob.core.windows.net --lake lake --out reports")]
+#[command(
+    after_help = "Example: whocalled nightly --archive https://ACCOUNT.blob.core.windows.net --lake lake --out reports"
+)]
 pub(crate) struct Nightly {
     #[command(flatten)]
     pub(crate) archive: ArchiveFlag,

@@ -53,7 +53,10 @@ impl Context {
 
     pub(crate) fn archive_location(&self, given: Option<&String>) -> Result<String, Usage> {
         given.or(self.settings.archive.as_ref()).cloned().ok_or_else(|| {
-            Usage("no archive: name a directory or https://ACCOUNT.blob.core.windows.net, or set WHOCALLED_ARCHIVE".to_owned())
+            Usage(
+                "no archive: name a directory or https://ACCOUNT.blob.core.windows.net, or set WHOCALLED_ARCHIVE"
+                    .to_owned(),
+            )
         })
     }
 

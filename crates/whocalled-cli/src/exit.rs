@@ -60,15 +60,27 @@ impl Exit {
         match self {
             Self::Success => "Everything that was asked for is done.",
             Self::Failure => "An unexpected failure: a defect, or the machine's own I/O.",
-            Self::Usage => "The command line or the settings are wrong: an unknown flag, report, format or key, or a time that is none.",
+            Self::Usage => {
+                "The command line or the settings are wrong: an unknown flag, report, format or key, or a time that is none."
+            }
             Self::Archive => "The archive is missing, empty, unreachable, or denies access.",
-            Self::Lake => "The lake is missing, is something else, was written by a newer version, is damaged, or cannot be written to.",
+            Self::Lake => {
+                "The lake is missing, is something else, was written by a newer version, is damaged, or cannot be written to."
+            }
             Self::Sql => "The SQL statement cannot be planned or run.",
-            Self::Conflict => "Another run committed first; nothing of this one's last batch is in the lake. Run it again.",
-            Self::Incomplete => "Some blobs could not be read, and the receipt lists them; or a check of `verify` or `doctor` failed. What was read is committed.",
-            Self::Unbalanced => "The counts of a run do not add up. This is a defect; please report it with the receipt.",
+            Self::Conflict => {
+                "Another run committed first; nothing of this one's last batch is in the lake. Run it again."
+            }
+            Self::Incomplete => {
+                "Some blobs could not be read, and the receipt lists them; or a check of `verify` or `doctor` failed. What was read is committed."
+            }
+            Self::Unbalanced => {
+                "The counts of a run do not add up. This is a defect; please report it with the receipt."
+            }
             Self::NotFound => "There is no call of that correlation id.",
-            Self::Interrupted => "The run was interrupted. What was committed stays, and the next run goes on from there.",
+            Self::Interrupted => {
+                "The run was interrupted. What was committed stays, and the next run goes on from there."
+            }
         }
     }
 }

@@ -49,15 +49,63 @@ const fn key(
 
 /// Every key, in the order in which `init` writes them.
 pub(crate) const KEYS: &[Key] = &[
-    key("archive", "\"https://ACCOUNT.blob.core.windows.net\"", "The archive: a directory or a Storage Account's URL. A SAS belongs in the environment.", "ARCHIVE, --archive", "WHOCALLED_ARCHIVE"),
-    key("lake", "\"lake\"", "The lake: a directory or abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH.", "--lake", "WHOCALLED_LAKE"),
+    key(
+        "archive",
+        "\"https://ACCOUNT.blob.core.windows.net\"",
+        "The archive: a directory or a Storage Account's URL. A SAS belongs in the environment.",
+        "ARCHIVE, --archive",
+        "WHOCALLED_ARCHIVE",
+    ),
+    key(
+        "lake",
+        "\"lake\"",
+        "The lake: a directory or abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH.",
+        "--lake",
+        "WHOCALLED_LAKE",
+    ),
     key("out", "\"reports\"", "Where `nightly` puts its dated directories.", "--out", "WHOCALLED_OUT"),
-    key("format", "\"csv\"", "How results are written: table, csv, json, ndjson, markdown or parquet.", "--format", "WHOCALLED_FORMAT"),
-    key("containers", "[\"insights-logs-requestresponse\", \"insights-activity-logs\"]", "Which containers are read; all that diagnostic settings write to where it is absent.", "--container", ""),
-    key("seal_after", "\"3h\"", "How long a blob must be quiet until its last record is taken without a line break.", "--seal-after", "WHOCALLED_SEAL_AFTER"),
-    key("auth", "\"chain\"", "Which credential the archive is read with: chain, workload-identity, managed-identity, client-secret, azure-cli or account-key.", "--auth", "WHOCALLED_AUTH"),
-    key("tenant_id", "\"00000000-0000-0000-0000-000000000000\"", "The Entra tenant, for a client secret or workload identity.", "--tenant-id", "AZURE_TENANT_ID"),
-    key("client_id", "\"00000000-0000-0000-0000-000000000000\"", "The client id of an application or a user-assigned managed identity.", "--client-id", "AZURE_CLIENT_ID"),
+    key(
+        "format",
+        "\"csv\"",
+        "How results are written: table, csv, json, ndjson, markdown or parquet.",
+        "--format",
+        "WHOCALLED_FORMAT",
+    ),
+    key(
+        "containers",
+        "[\"insights-logs-requestresponse\", \"insights-activity-logs\"]",
+        "Which containers are read; all that diagnostic settings write to where it is absent.",
+        "--container",
+        "",
+    ),
+    key(
+        "seal_after",
+        "\"3h\"",
+        "How long a blob must be quiet until its last record is taken without a line break.",
+        "--seal-after",
+        "WHOCALLED_SEAL_AFTER",
+    ),
+    key(
+        "auth",
+        "\"chain\"",
+        "Which credential the archive is read with: chain, workload-identity, managed-identity, client-secret, azure-cli or account-key.",
+        "--auth",
+        "WHOCALLED_AUTH",
+    ),
+    key(
+        "tenant_id",
+        "\"00000000-0000-0000-0000-000000000000\"",
+        "The Entra tenant, for a client secret or workload identity.",
+        "--tenant-id",
+        "AZURE_TENANT_ID",
+    ),
+    key(
+        "client_id",
+        "\"00000000-0000-0000-0000-000000000000\"",
+        "The client id of an application or a user-assigned managed identity.",
+        "--client-id",
+        "AZURE_CLIENT_ID",
+    ),
     key("threads", "2", "How many cores are used; all of them where it is absent.", "--threads", "WHOCALLED_THREADS"),
     key("memory_mib", "4096", "How much memory queries may use, in MiB.", "--memory-mib", "WHOCALLED_MEMORY_MIB"),
 ];
@@ -95,7 +143,8 @@ fn similarity(left: &str, right: &str) -> f64 {
 
 /// The text that `whocalled init` writes: every key, commented out, with what it means.
 pub(crate) fn template() -> String {
-    let mut text = String::from("# Settings of whocalled. Flags come before the environment, and both before this file.\n");
+    let mut text =
+        String::from("# Settings of whocalled. Flags come before the environment, and both before this file.\n");
     for key in KEYS {
         text.push_str(&format!("\n# {}\n# {} = {}\n", key.about, key.name, key.example));
     }

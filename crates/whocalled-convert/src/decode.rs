@@ -154,8 +154,13 @@ impl<'a> Row<'a> {
             b'{' | b'[' => Found::Composite(scanner.skip(depth + 1)?),
             b'"' => {
                 let raw = scanner.string()?;
-                if descends && self.nested_object(scanner, node, key, raw, depth, to_extra && !whole)? && !whole {
-                    return Ok(());
+                if descends {
+                    match self.nested_object(scanner, node, key, raw, depth, to_extra && !whole) {
+                        Ok(true) if !whole => return Ok(()),
+                        // Kept whole, it loses nothing by not being JSON, such as Python's single quotes.
+                        Err(error) if !whole => return Err(error),
+                        _ => {}
+                    }
                 }
                 self.text(scanner, raw, source)?
             }
@@ -203,11 +208,12 @@ impl<'a> Row<'a> {
         let path_bytes = self.scratch.path.len();
         self.scratch.path.push_str(key);
         self.scratch.path.push('.');
-        self.object(&mut inner, node, NESTED + index, depth + 1, to_extra)
-            .and_then(|()| inner.end())
-            .map_err(|error| ScanError { what: format!("`{key}`, as escaped JSON: {}", error.what), at: raw.start })?;
+        let read = self.object(&mut inner, node, NESTED + index, depth + 1, to_extra).and_then(|()| inner.end());
         self.scratch.path.truncate(path_bytes);
-        Ok(true)
+        match read {
+            Ok(()) => Ok(true),
+            Err(error) => Err(ScanError { what: format!("`{key}`, as escaped JSON: {}", error.what), at: raw.start }),
+        }
     }
 
     /// A string with its escapes resolved.

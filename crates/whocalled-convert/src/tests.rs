@@ -51,7 +51,12 @@ fn reasons(batches: &[(Table, RecordBatch)]) -> Vec<String> {
     rejects.map_or_else(Vec::new, |(_, batch)| {
         let column = batch["reason"].as_dictionary::<Int32Type>();
         let values = column.values().as_string::<i32>();
-        column.keys().values().iter().map(|key| values.value(usize::try_from(*key).expect("a key")).to_owned()).collect()
+        column
+            .keys()
+            .values()
+            .iter()
+            .map(|key| values.value(usize::try_from(*key).expect("a key")).to_owned())
+            .collect()
     })
 }
 

@@ -63,7 +63,15 @@ impl LakeTable {
 
     /// The files of the loaded version.
     pub(crate) fn adds(&self) -> Result<Vec<Add>, Error> {
-        Ok(self.state()?.log_data().iter().map(|file| add_of(&file)).collect())
+        let adds: Vec<Add> = self.state()?.log_data().iter().map(|file| add_of(&file)).collect();
+        match adds.iter().find(|add| add.deletion_vector.is_some()) {
+            // We never write one, and reading past it would bring deleted rows back.
+            Some(add) => Err(Error::damaged(
+                &add.path,
+                format!("another program has put a deletion vector on it: purge table {} of them", self.name()),
+            )),
+            None => Ok(adds),
+        }
     }
 
     /// The number of the last batch that is in the loaded version; 0 before the first.

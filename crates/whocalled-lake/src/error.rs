@@ -285,5 +285,5 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
 
 /// object_store reports what remains of a failed request after its own retries as `Generic`.
 fn is_transient(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+    matches!(error, object_store::Error::Generic { .. })
 }

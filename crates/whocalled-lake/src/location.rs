@@ -67,6 +67,12 @@ impl LakeLocation {
         Ok(Self { url, directory: Some(path.to_owned()) })
     }
 
+    /// A place in a store that only a test knows.
+    #[cfg(test)]
+    pub(crate) fn of_test(url: Url) -> Self {
+        Self { url, directory: None }
+    }
+
     /// The place of that name below this one. `name` is one path segment.
     pub fn join(&self, name: &str) -> Result<Self, Error> {
         let url = self

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::DeltaOperation;
@@ -19,8 +20,10 @@ use crate::ledger::Entry;
 use crate::read::read_file;
 use crate::{Error, Lake, statistics};
 
-/// How many rows are held at a time to become one file; of calls, about a gigabyte.
-const GROUP_ROWS_MAX: u64 = 1_000_000;
+/// How many rows become one file at most.
+const GROUP_ROWS_MAX: u64 = 4_000_000;
+/// How many bytes of rows are held at a time to become one file, one file more apart.
+const GROUP_MEMORY_MAX: usize = 1 << 30;
 
 /// What compaction did to a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,33 +80,24 @@ impl Lake {
         label: i64,
         now: DateTime<Utc>,
     ) -> Result<(Vec<Action>, Optimized), Error> {
-        let (layout, store) = (&self.table(table)?.layout, self.storage.store());
-        let (mut actions, mut done) = (Vec::new(), Optimized::default());
+        let mut compaction = Compaction {
+            lake: self,
+            table,
+            label: label.to_string(),
+            now,
+            files: Vec::new(),
+            rows: Vec::new(),
+            memory: 0,
+            actions: Vec::new(),
+            done: Optimized::default(),
+        };
         for group in groups(self.table(table)?.adds()?, target_bytes) {
-            let mut rows = Vec::new();
-            for add in &group {
-                rows.extend(read_file(store, layout, add, None)?.try_collect::<Vec<_>>().await?);
-            }
-            let before: usize = rows.iter().map(|it| it.num_rows()).sum();
-            let hit = || self.failpoints.hit(OPTIMIZE_FILE_WRITTEN);
-            let written = write_rows(store, table.name(), layout, rows, &label.to_string(), now, hit).await?;
-            let after: u64 = written.iter().map(|it| it.row_count).sum();
-            if after != before as u64 {
-                return Err(Error::damaged(table, format!("{before} rows became {after} by compaction")));
-            }
-            done.rows += after;
             for add in group {
-                done.files_removed += 1;
-                done.bytes_removed += u64::try_from(add.size).unwrap_or(0);
-                actions.push(Action::Remove(remove(&add, false, now)));
+                compaction.push(add).await?;
             }
-            for file in written {
-                done.files_added += 1;
-                done.bytes_added += u64::try_from(file.add.size).unwrap_or(0);
-                actions.push(Action::Add(Add { data_change: false, ..file.add }));
-            }
+            compaction.flush().await?;
         }
-        Ok((actions, done))
+        Ok((compaction.actions, compaction.done))
     }
 
     /// The ledger's own compaction is conditional on its version, as every batch's decision is.
@@ -122,6 +116,64 @@ impl Lake {
         }
         self.failpoints.hit(OPTIMIZE_LEDGER_AFTER)?;
         self.stale = false;
+        Ok(())
+    }
+}
+
+/// The compaction of one table: the files that are to become one, and what became of others.
+struct Compaction<'a> {
+    lake: &'a Lake,
+    table: Table,
+    label: String,
+    now: DateTime<Utc>,
+    files: Vec<Add>,
+    rows: Vec<RecordBatch>,
+    /// How many bytes `rows` take.
+    memory: usize,
+    actions: Vec<Action>,
+    done: Optimized,
+}
+
+impl Compaction<'_> {
+    async fn push(&mut self, add: Add) -> Result<(), Error> {
+        let layout = &self.lake.table(self.table)?.layout;
+        let rows: Vec<RecordBatch> = read_file(self.lake.storage.store(), layout, &add, None)?.try_collect().await?;
+        let memory: usize = rows.iter().map(RecordBatch::get_array_memory_size).sum();
+        if self.memory + memory > GROUP_MEMORY_MAX {
+            self.flush().await?;
+        }
+        self.files.push(add);
+        self.rows.extend(rows);
+        self.memory += memory;
+        Ok(())
+    }
+
+    /// Writes the rows that are held as one file. A single file is left as it is.
+    async fn flush(&mut self) -> Result<(), Error> {
+        let (files, rows) = (std::mem::take(&mut self.files), std::mem::take(&mut self.rows));
+        self.memory = 0;
+        if files.len() < 2 {
+            return Ok(());
+        }
+        let (layout, store) = (&self.lake.table(self.table)?.layout, self.lake.storage.store());
+        let before: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let hit = || self.lake.failpoints.hit(OPTIMIZE_FILE_WRITTEN);
+        let written = write_rows(store, self.table.name(), layout, rows, &self.label, self.now, hit).await?;
+        let after: u64 = written.iter().map(|it| it.row_count).sum();
+        if after != before as u64 {
+            return Err(Error::damaged(self.table, format!("{before} rows became {after} by compaction")));
+        }
+        self.done.rows += after;
+        for add in files {
+            self.done.files_removed += 1;
+            self.done.bytes_removed += size(&add);
+            self.actions.push(Action::Remove(remove(&add, false, self.now)));
+        }
+        for file in written {
+            self.done.files_added += 1;
+            self.done.bytes_added += size(&file.add);
+            self.actions.push(Action::Add(Add { data_change: false, ..file.add }));
+        }
         Ok(())
     }
 }

@@ -147,6 +147,8 @@ impl Error {
         let mut message = first_line(&error);
         if message.contains("table '") && message.contains("not found") {
             message = format!("{message}; there are {}", relations.join(", "));
+        } else if message.contains("single SQL statement") {
+            message = "one statement at a time, please: this has several, or none".to_owned();
         }
         Self::Sql { message, source: Box::new(error) }
     }

@@ -223,7 +223,11 @@ fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>)
         for (kind, score) in kinds {
             let Some(name) = text(row, kind) else { continue };
             let others = integer(row, "address_principal_count").filter(|count| kind == "address" && *count > 1);
-            let shared = others.map(|count| format!("; so were {} others", count - 1)).unwrap_or_default();
+            let shared = match others {
+                Some(2) => "; so was 1 other".to_owned(),
+                Some(count) => format!("; so were {} others", count - 1),
+                None => String::new(),
+            };
             add(&name, sentence(&name) + &shared, number(row, score));
         }
         let count = integer(row, "candidate_count").unwrap_or_default();

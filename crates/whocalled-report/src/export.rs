@@ -160,10 +160,12 @@ pub async fn export(
     };
     let staging = Path::from(format!("_staging-{}", now.format("%Y%m%dT%H%M%S%6fZ")));
     let run = Run { destination, format: files, staging, file: format!("{name}.{}", files.extension()) };
-    match &source {
+    let exported = match &source {
         Source::Relation { name, schema } if has_date(schema) => run.by_date(session, name, dates).await,
         _ => run.whole(answer(session, &source, dates).await?).await,
-    }
+    };
+    run.clean_up().await;
+    exported
 }
 
 fn find(session: &Session, name: &str) -> Result<Source, Error> {
@@ -270,17 +272,38 @@ impl Run<'_> {
         let mut writer = BufWriter::new(Arc::clone(store), staged.clone());
         let encoded = Encoded::default();
         let mut encoder = Encoder::new(self.format, &answer.schema, encoded.clone())?;
-        let mut row_count = 0;
-        while let Some(batch) = answer.batches.try_next().await? {
-            row_count += batch.num_rows() as u64;
-            encoder.write(&batch)?;
+        let written: Result<u64, Error> = async {
+            let mut row_count = 0;
+            while let Some(batch) = answer.batches.try_next().await? {
+                row_count += batch.num_rows() as u64;
+                encoder.write(&batch)?;
+                writer.write_all(&encoded.take()).await.map_err(Error::Output)?;
+            }
+            encoder.finish()?;
             writer.write_all(&encoded.take()).await.map_err(Error::Output)?;
+            writer.shutdown().await.map_err(Error::Output)?;
+            Ok(row_count)
         }
-        encoder.finish()?;
-        writer.write_all(&encoded.take()).await.map_err(Error::Output)?;
-        writer.shutdown().await.map_err(Error::Output)?;
-        store.rename(&staged, path).await.map_err(failed)?;
-        Ok(row_count)
+        .await;
+        if written.is_err() {
+            // The first error is the one to report; an upload that cannot be given up is left behind.
+            let _ignored = writer.abort().await;
+        } else {
+            store.rename(&staged, path).await.map_err(failed)?;
+        }
+        written
+    }
+
+    /// Removes the empty directories that staging leaves in a file system.
+    async fn clean_up(&self) {
+        if let Some(directory) = self.destination.location.as_directory() {
+            let staging = directory.join(self.staging.as_ref());
+            if let Err(error) = tokio::fs::remove_dir_all(&staging).await
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %staging.display(), %error, "staging directory not removed");
+            }
+        }
     }
 
     /// Removes this export's files of the dates asked for that have no rows any more.

@@ -209,19 +209,20 @@ pub(crate) fn rounded(number: f64) -> String {
     if 0.999 < number && number < 1.0 { "0.999".to_owned() } else { format!("{number:.3}") }
 }
 
-/// Columns two spaces apart, numbers to the right, under a header with a rule.
+/// Columns two spaces apart, numbers to the right, under a header with a rule. A cell of several
+/// lines, such as a query plan, takes as many lines of the table.
 fn aligned(schema: &SchemaRef, rows: &[Vec<String>]) -> String {
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| &row[column]).chain([&names[column]]);
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.flat_map(|cell| cell.lines()).map(|line| line.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..names.len()).map(width).collect();
     let mut text = String::new();
-    let mut line = |cells: &[String], pad: char| {
+    let mut line = |cells: &mut dyn Iterator<Item = &str>, pad: char| {
         let mut line = String::new();
-        for (column, cell) in cells.iter().enumerate() {
-            let padding = widths[column] - cell.chars().count();
+        for (column, cell) in cells.enumerate() {
+            let padding = widths[column].saturating_sub(cell.chars().count());
             let padding: String = std::iter::repeat_n(pad, padding).collect();
             let gap = if column == 0 { "" } else { "  " };
             if schema.field(column).data_type().is_numeric() {
@@ -233,11 +234,13 @@ fn aligned(schema: &SchemaRef, rows: &[Vec<String>]) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    line(&names, ' ');
-    line(&vec![String::new(); names.len()], '-');
+    line(&mut names.iter().map(String::as_str), ' ');
+    line(&mut names.iter().map(|_| ""), '-');
     for row in rows {
-        // A cell of several lines would break the columns after it.
-        line(&row.iter().map(|cell| cell.replace(['\n', '\r'], " ")).collect::<Vec<_>>(), ' ');
+        let height = row.iter().map(|cell| cell.lines().count()).max().unwrap_or(0).max(1);
+        for n in 0..height {
+            line(&mut row.iter().map(|cell| cell.lines().nth(n).unwrap_or_default()), ' ');
+        }
     }
     text
 }

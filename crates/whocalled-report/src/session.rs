@@ -174,17 +174,29 @@ impl Session {
         self.run(&self.within(dates).await?, sql, parameters, SQLOptions::new().with_allow_ddl(false)).await
     }
 
-    /// Inserts rows: `INSERT INTO table ...` into a session that is [in memory](Session::in_memory).
+    /// Adds rows to a session that is [in memory](Session::in_memory): `into` is a table, or a table
+    /// and some of its columns in parentheses, and `rows` a SELECT or VALUES whose columns they take.
+    /// Views that were read before keep what they read.
     ///
     /// # Errors
-    /// [`Error::Run`] over a lake, whose tables take no insertions here.
-    pub async fn load(&self, sql: &str) -> Result<(), Error> {
-        let options = SQLOptions::new().with_allow_ddl(false);
-        let mut answer = self.run(&self.context, sql, &Parameters::new(), options).await?;
-        while let Some(batch) = answer.batches.next().await {
-            batch?;
-        }
+    /// [`Error::Run`] over a lake, whose tables take no rows here.
+    pub async fn load(&self, into: &str, rows: &str) -> Result<(), Error> {
+        const ROWS: &str = "rows_to_load";
+        let failed = |error| self.planning(error);
+        // Through a view, because the planner would take VALUES anywhere in an INSERT for the
+        // table's own columns.
+        let rows = self.context.sql(rows).await.map_err(failed)?.into_view();
+        self.context.register_table(ROWS, rows).map_err(failed)?;
+        let sql = format!("INSERT INTO {into} SELECT * FROM {ROWS}");
+        let inserted = self.context.sql(&sql).await;
+        self.context.deregister_table(ROWS).map_err(failed)?;
+        inserted.map_err(failed)?.collect().await.map_err(Error::running)?;
         Ok(())
+    }
+
+    fn planning(&self, error: DataFusionError) -> Error {
+        let names: Vec<String> = self.relations.iter().map(|it| it.name.clone()).collect();
+        Error::planning(error, &names)
     }
 
     async fn run(
@@ -194,19 +206,15 @@ impl Session {
         parameters: &Parameters,
         options: SQLOptions,
     ) -> Result<Answer, Error> {
-        let failed = |error: DataFusionError| {
-            let names: Vec<String> = self.relations.iter().map(|it| it.name.clone()).collect();
-            Error::planning(error, &names)
-        };
+        let failed = |error| self.planning(error);
         let plan = context.state().create_logical_plan(sql).await.map_err(failed)?;
         options.verify_plan(&plan).map_err(|error| Error::ReadOnly { message: error.strip_backtrace() })?;
         let mut frame = context.execute_logical_plan(plan).await.map_err(failed)?;
         if parameters.names().next().is_some() {
             frame = frame.with_param_values(parameters.to_datafusion()).map_err(failed)?;
         }
-        let schema = Arc::new(frame.schema().as_arrow().clone());
         let stream = frame.execute_stream().await.map_err(Error::running)?;
-        Ok(Answer { schema, batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
+        Ok(Answer { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
     }
 
     /// The same relations, of which the tables of calls are read only around these days.

@@ -110,7 +110,8 @@ async fn age(archive: &Archive, blob: &ListedBlob, count: u64, findings: &mut Fi
         Err(error) => return findings.fail(container, &error.to_string()),
     };
     let mut converter = Converter::new(Limits::STANDARD);
-    let part = BlobPart { name: blob.name.clone(), generation: 0, from: 0, framing: Framing::Unknown, tail: Vec::new() };
+    let part =
+        BlobPart { name: blob.name.clone(), generation: 0, from: 0, framing: Framing::Unknown, tail: Vec::new() };
     let mut reading = converter.begin(part);
     reading.feed(&bytes);
     let converted = reading.finish(false);

@@ -23,7 +23,8 @@ const RECEIPT: &str = "receipt.json";
 
 pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()> {
     let out = args.out.as_ref().or(context.settings.out.as_ref());
-    let out = out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
+    let out =
+        out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
     let day = date(&args.date, now())?;
     let format = context.format(args.format.as_ref(), Format::Csv)?;
     let seal_after = context.settings.seal_after.as_ref().map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
@@ -35,7 +36,8 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
     lake.vacuum(whocalled_lake::RETENTION, now()).await?;
 
-    let (from, to) = (day.and_time(NaiveTime::MIN).and_utc(), (day + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc());
+    let (from, to) =
+        (day.and_time(NaiveTime::MIN).and_utc(), (day + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc());
     context.say(format!("reports from {} to {} (UTC)", show(from), show(to)));
     fs::create_dir_all(out).with_context(|| format!("cannot make directory {}", out.display()))?;
     let staging = out.join(format!(".{day}-{}", receipt.run_id));
@@ -59,7 +61,12 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     fs::write(staging.join(RECEIPT), &text)?;
     let target = out.join(day.to_string());
     let changed = publish(&staging, &target)?;
-    context.say(format!("{} reports in {}{}", counts.len(), target.display(), if changed { "" } else { ", unchanged" }));
+    context.say(format!(
+        "{} reports in {}{}",
+        counts.len(),
+        target.display(),
+        if changed { "" } else { ", unchanged" }
+    ));
     std::io::stdout().write_all(text.as_bytes())?;
     conclude(&receipt)
 }

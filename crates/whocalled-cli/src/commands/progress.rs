@@ -26,7 +26,12 @@ impl Display {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, draws: context.draws_progress(), quiet: context.quiet, last_line: Mutex::new(std::time::Instant::now()) }
+        Self {
+            bar,
+            draws: context.draws_progress(),
+            quiet: context.quiet,
+            last_line: Mutex::new(std::time::Instant::now()),
+        }
     }
 
     /// Takes what a conversion tells.
@@ -50,7 +55,8 @@ impl Display {
         let Ok(mut last_line) = self.last_line.lock() else { return };
         if last_line.elapsed() >= LINE_PERIOD {
             *last_line = std::time::Instant::now();
-            let of = self.bar.length().filter(|it| *it > 0).map_or_else(String::new, |it| format!(" of {}", show_bytes(it)));
+            let of =
+                self.bar.length().filter(|it| *it > 0).map_or_else(String::new, |it| format!(" of {}", show_bytes(it)));
             self.line(&format!("{}{of} done", show_bytes(self.bar.position())));
         }
     }

@@ -40,7 +40,10 @@ fn config() -> String {
     );
     for key in KEYS {
         let variable = if key.variable.is_empty() { String::new() } else { format!("`{}`", key.variable) };
-        text.push_str(&format!("| `{}` | `{}` | `{}` | {variable} | {} |\n", key.name, key.example, key.flag, key.about));
+        text.push_str(&format!(
+            "| `{}` | `{}` | `{}` | {variable} | {} |\n",
+            key.name, key.example, key.flag, key.about
+        ));
     }
     text
 }
@@ -49,7 +52,10 @@ fn tables() -> String {
     let mut text = String::from("# Tables\n");
     for definition in DEFINITIONS {
         let about = definition.about;
-        text.push_str(&format!("\n## {}\n\n{about}\n\n| column | type | from | meaning |\n|---|---|---|---|\n", definition.table));
+        text.push_str(&format!(
+            "\n## {}\n\n{about}\n\n| column | type | from | meaning |\n|---|---|---|---|\n",
+            definition.table
+        ));
         for column in definition.visible_columns() {
             let from: Vec<String> = column.from.iter().map(|path| format!("`{}`", path.replace('>', " > "))).collect();
             let data_type = match column.kind.data_type().to_string() {

@@ -56,8 +56,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
 /// is the only report.
 fn given(report: &Report, args: &Args, alone: bool, mut parameters: Parameters) -> anyhow::Result<Parameters> {
     for text in &args.parameters {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| Usage(format!("--param {text:?} is not NAME=VALUE")))?;
+        let (name, value) = text.split_once('=').ok_or_else(|| Usage(format!("--param {text:?} is not NAME=VALUE")))?;
         let Some(known) = report.parameters.iter().find(|it| it.name == name) else {
             if alone {
                 let names = report.parameters.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");

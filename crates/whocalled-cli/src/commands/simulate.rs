@@ -29,7 +29,12 @@ pub(super) fn run(context: &Context, args: &Simulate) -> anyhow::Result<()> {
     let summary = simulate(&options, &args.out, &mut |progress| {
         if said.elapsed().as_secs() >= 2 {
             said = Instant::now();
-            context.say(format!("hour {} of {}, {}", progress.hours_done, progress.hour_count, show_bytes(progress.archive_bytes)));
+            context.say(format!(
+                "hour {} of {}, {}",
+                progress.hours_done,
+                progress.hour_count,
+                show_bytes(progress.archive_bytes)
+            ));
         }
     })?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -51,7 +51,8 @@ pub(super) async fn run(context: &Context, args: &Verify) -> anyhow::Result<()> 
 
 /// Compares the lengths of the archive's blobs with their positions.
 async fn lengths(archive: &Archive, lake: &Lake, verification: &mut Verification) -> anyhow::Result<()> {
-    let mut missing: BTreeMap<&str, &BlobState> = lake.positions().iter().map(|(blob, state)| (&**blob, state)).collect();
+    let mut missing: BTreeMap<&str, &BlobState> =
+        lake.positions().iter().map(|(blob, state)| (&**blob, state)).collect();
     for container in archive.containers().await? {
         let mut pages = archive.list(&container, "");
         while let Some(page) = pages.try_next().await? {
@@ -103,9 +104,14 @@ async fn counts(session: &Session, lake: &Lake, verification: &mut Verification)
         render(session.query(&sql, &Parameters::new()).await?, Format::Ndjson, &mut text).await?;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let row: serde_json::Value = serde_json::from_slice(line)?;
-            let (blob, count) = (row["blob"].as_str().unwrap_or_default(), row["row_count"].as_u64().unwrap_or_default());
+            let (blob, count) =
+                (row["blob"].as_str().unwrap_or_default(), row["row_count"].as_u64().unwrap_or_default());
             let counts = counted.entry(blob.to_owned()).or_default();
-            if table == Table::Rejects { counts.1 += count } else { counts.0 += count }
+            if table == Table::Rejects {
+                counts.1 += count
+            } else {
+                counts.0 += count
+            }
             verification.rows_counted += count;
         }
     }

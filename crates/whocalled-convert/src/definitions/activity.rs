@@ -139,11 +139,13 @@ pub(super) static ACTIVITY: Definition = Definition {
 /// Tokens of users carry a UPN (guests: a name or an e-mail address); tokens of applications carry
 /// `idtyp` = `app` and no name, and those of managed identities the resource in `xms_mirid`.
 fn name_principal(row: &mut Row<'_>) {
-    for source in ["upn", "unique_name", "email", "display_name"] {
-        row.copy_if_null(source, "principal_name");
-    }
+    row.copy_if_null("upn", "principal_name");
+    // `caller` is a UPN, or the id of an application or object.
     if row.get("caller").is_some_and(|caller| caller.contains('@')) {
         row.copy_if_null("caller", "principal_name");
+    }
+    for source in ["unique_name", "email", "display_name"] {
+        row.copy_if_null(source, "principal_name");
     }
     let is_user = row.get("upn").is_some() || row.get("passport_id").is_some();
     let kind = match row.get("token_kind") {

@@ -4,24 +4,25 @@
 --   from (timestamp): the beginning of the range, included
 --   to (timestamp): the end of the range, excluded
 --   gap_hours (integer, default 6): how many silent hours between two active ones are a gap
+--   late_minutes (integer, default 15): how far outside of its blob's hour a record is late
 -- columns:
 --   finding: `no_data_plane_log`, `no_activity_log`, `late_records` or `gap`
 --   account: the account; empty for a blob that names none
---   hour: the hour in question; of a gap, the first silent one
---   hours: how many hours it lasts
+--   hour: the first hour of the day that it concerns; of a gap, the first silent one
+--   hours: how many hours of that day it concerns; of a gap, how long it lasts
 --   records: how many records it concerns: those that were seen although others were not, or those
 --     that came late
 --   detail: the finding in words
--- reading: `no_data_plane_log`: the Activity Log shows keys being obtained in an hour in which the
---   account logged no call; quiet accounts do that, and so do accounts without a diagnostic setting.
+-- reading: `no_data_plane_log`: the Activity Log shows the account being managed in an hour in which it
+--   logged no call; quiet accounts do that, and so do accounts without a diagnostic setting.
 --   `no_activity_log`: calls on a day on which the subscription has no Activity Log record at all:
---   grants of that day cannot be seen, and attribution suffers. `late_records`: their own time lies
---   outside of the hour of their blob: a few minutes are normal, more means that a run right after the
---   hour misses them. `gap`: silence between two active hours: a quiet night, or a diagnostic setting
+--   grants of that day cannot be seen, and attribution suffers. `late_records`: the own time of
+--   records lies well outside of the hour of their blob, so that a run right after the hour misses
+--   them. `gap`: silence between two active hours: a quiet night, or a diagnostic setting
 --   that was off. No rows at all is the good case.
 WITH logged AS (
   SELECT resource_id AS account_id, subscription_id, account, date_trunc('hour', time) AS hour, blob,
-    count(*) AS records
+    count(*) AS records, min(time) AS first_time, max(time) AS last_time
   FROM request_response
   WHERE time >= $from AND time < $to AND date BETWEEN CAST($from AS DATE) AND CAST($to AS DATE)
   GROUP BY resource_id, subscription_id, account, date_trunc('hour', time), blob
@@ -31,11 +32,15 @@ hours AS (
   FROM logged
   GROUP BY account_id, hour
 ),
-access_hours AS (
-  SELECT account_id, max(account) AS account, date_trunc('hour', time) AS hour, count(*) AS records
-  FROM key_access
-  WHERE time >= $from AND time < $to
-  GROUP BY account_id, date_trunc('hour', time)
+activity_hours AS (
+  SELECT concat('/subscriptions/', split_part(resource_id, '/', 3), '/resourcegroups/', split_part(resource_id, '/', 5),
+      '/providers/microsoft.cognitiveservices/accounts/', split_part(resource_id, '/', 9)) AS account_id,
+    max(account) AS account, date_trunc('hour', time) AS hour, count(*) AS records
+  FROM activity
+  WHERE time >= $from AND time < $to AND date BETWEEN CAST($from AS DATE) AND CAST($to AS DATE)
+    AND resource_id LIKE '%/providers/microsoft.cognitiveservices/accounts/%'
+  GROUP BY split_part(resource_id, '/', 3), split_part(resource_id, '/', 5), split_part(resource_id, '/', 9),
+    date_trunc('hour', time)
 ),
 activity_days AS (
   SELECT DISTINCT subscription_id, date
@@ -43,12 +48,13 @@ activity_days AS (
   WHERE subscription_id IS NOT NULL AND date BETWEEN CAST($from AS DATE) AND CAST($to AS DATE)
 ),
 no_calls AS (
-  SELECT a.account, a.hour, a.records
-  FROM access_hours AS a
+  SELECT a.account, min(a.hour) AS hour, count(*) AS hours, sum(a.records) AS records
+  FROM activity_hours AS a
   WHERE NOT EXISTS (SELECT 1 FROM hours AS h WHERE h.account_id = a.account_id AND h.hour = a.hour)
+  GROUP BY a.account, CAST(a.hour AS DATE)
 ),
 no_activity AS (
-  SELECT h.account, CAST(h.hour AS DATE) AS date, min(h.hour) AS hour, count(*) AS hours, sum(h.records) AS records
+  SELECT h.account, min(h.hour) AS hour, count(*) AS hours, sum(h.records) AS records
   FROM hours AS h
   WHERE NOT EXISTS (
     SELECT 1 FROM activity_days AS d WHERE d.subscription_id = h.subscription_id AND d.date = CAST(h.hour AS DATE)
@@ -56,16 +62,17 @@ no_activity AS (
   GROUP BY h.account, CAST(h.hour AS DATE)
 ),
 placed AS (
-  SELECT account, hour, records,
-    TRY_CAST(regexp_replace(blob, '^.*/y=(\d+)/m=(\d+)/d=(\d+)/h=(\d+)/.*$', '\1-\2-\3T\4:00:00Z') AS TIMESTAMP)
-      AS blob_hour
+  SELECT account, hour, records, date_part('epoch', first_time) AS first_time, date_part('epoch', last_time) AS last_time,
+    date_part('epoch', TRY_CAST(
+      regexp_replace(blob, '^.*/y=(\d+)/m=(\d+)/d=(\d+)/h=(\d+)/.*$', '\1-\2-\3T\4:00:00Z') AS TIMESTAMP
+    )) AS blob_hour
   FROM logged
 ),
 late AS (
-  SELECT account, hour, sum(records) AS records
+  SELECT account, min(hour) AS hour, count(DISTINCT hour) AS hours, sum(records) AS records
   FROM placed
-  WHERE blob_hour IS NOT NULL AND CAST(blob_hour AS TIMESTAMP) <> CAST(hour AS TIMESTAMP)
-  GROUP BY account, hour
+  WHERE first_time < blob_hour - $late_minutes * 60 OR last_time >= blob_hour + 3600 + $late_minutes * 60
+  GROUP BY account, CAST(hour AS DATE)
 ),
 steps AS (
   SELECT account, hour, records,
@@ -77,14 +84,14 @@ gaps AS (
     CAST((date_part('epoch', hour) - date_part('epoch', hour_before)) / 3600 - 1 AS BIGINT) AS hours
   FROM steps
 )
-SELECT 'no_data_plane_log' AS finding, account, hour, CAST(1 AS BIGINT) AS hours, records,
-  'keys were obtained, and no call was logged' AS detail
+SELECT 'no_data_plane_log' AS finding, account, hour, hours, records,
+  'the Activity Log is active, and no call was logged' AS detail
 FROM no_calls
 UNION ALL
 SELECT 'no_activity_log', account, hour, hours, records, 'calls on a day without any Activity Log of the subscription'
 FROM no_activity
 UNION ALL
-SELECT 'late_records', account, hour, CAST(1 AS BIGINT), records, 'records in a blob of another hour'
+SELECT 'late_records', account, hour, hours, records, 'records in the blob of a much later or earlier hour'
 FROM late
 UNION ALL
 SELECT 'gap', account, hour, hours, CAST(0 AS BIGINT), 'no call between two active hours'

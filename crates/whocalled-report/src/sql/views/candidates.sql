@@ -81,9 +81,9 @@ weighed AS (
     s.holders_weight * exp(s.elsewhere_score)
       + sum(exp(s.score) - exp(s.base_score + s.elsewhere_score)) OVER slot AS principals_weight,
     sum(CASE WHEN s.at_prefix THEN 1 ELSE 0 END) OVER slot AS match_count,
-    row_number() OVER (
+    CAST(row_number() OVER (
       PARTITION BY s.account_id, s.ip_prefix, s.slot_at ORDER BY s.score DESC, s.granted_at DESC, s.principal_id
-    ) AS principal_rank
+    ) AS BIGINT) AS principal_rank
   FROM scored AS s
   WINDOW slot AS (PARTITION BY s.account_id, s.ip_prefix, s.slot_at)
 ),
@@ -120,9 +120,9 @@ everyone AS (
   WHERE principal_rank = 1
 )
 SELECT account_id, ip_prefix, slot_at, principal_id,
-  row_number() OVER (
+  CAST(row_number() OVER (
     PARTITION BY account_id, ip_prefix, slot_at ORDER BY confidence DESC, principal_rank NULLS LAST
-  ) AS rank,
+  ) AS BIGINT) AS rank,
   principal_rank, confidence, score, prefix_score, entra_score, recency_score, deliberate_score, rotation_score,
   candidates_score, unseen_score, address, entra, recency, deliberation, rotation, granted_at,
   address_principal_count, address_match_count, candidate_count

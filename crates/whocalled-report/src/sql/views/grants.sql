@@ -11,7 +11,7 @@
 --   leaves the key valid in one case of two; of two, counted strictly after the grant, each is taken
 --   to have replaced another key. Regenerating a key also is obtaining it.
 WITH regenerations AS (
-  SELECT account_id, time, row_number() OVER (PARTITION BY account_id ORDER BY time) AS number
+  SELECT account_id, time, CAST(row_number() OVER (PARTITION BY account_id ORDER BY time) AS BIGINT) AS number
   FROM (
     SELECT DISTINCT account_id, time FROM key_access WHERE succeeded AND access = 'regenerate'
   ) AS distinct_regenerations

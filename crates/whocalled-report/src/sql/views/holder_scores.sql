@@ -57,6 +57,7 @@ scored AS (
 SELECT account_id, slot_at, principal_id, granted_at, grant_count, recency, recency_score, deliberation,
   deliberate_score, rotation, rotation_score, candidates_score, base_score, holder_count,
   sum(exp(base_score)) OVER (PARTITION BY account_id, slot_at) AS holders_weight,
-  row_number() OVER (PARTITION BY account_id, slot_at ORDER BY base_score DESC, granted_at DESC, principal_id)
-    AS base_rank
+  CAST(
+    row_number() OVER (PARTITION BY account_id, slot_at ORDER BY base_score DESC, granted_at DESC, principal_id) AS BIGINT
+  ) AS base_rank
 FROM scored

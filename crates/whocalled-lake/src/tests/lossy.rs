@@ -1,0 +1,184 @@
+//! A storage whose answers get lost: each write of a commit fails in each way that a network knows.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use deltalake::logstore::{
+    LogStore, LogStoreFactory, ObjectStoreFactory, StorageConfig, default_logstore, logstore_factories,
+    object_store_factories,
+};
+use deltalake::{DeltaResult, ObjectMeta};
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result as StoreResult,
+};
+use url::Url;
+
+use super::*;
+
+/// How a write fails.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// It is not made.
+    Request,
+    /// It is made, and the answer does not arrive.
+    Answer,
+    /// It is made, the answer does not arrive, and the client's repetition finds the object there.
+    AnswerThenRefused,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    memory: InMemory,
+    /// Which write from now on fails, and how.
+    loss: Mutex<Option<(usize, Loss)>>,
+}
+
+impl Network {
+    fn next_loss(&self) -> Option<Loss> {
+        let mut armed = self.loss.lock().unwrap();
+        match armed.as_mut() {
+            Some((0, loss)) => {
+                let loss = *loss;
+                *armed = None;
+                Some(loss)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Lossy(Arc<Network>);
+
+impl fmt::Display for Lossy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lossy")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Lossy {
+    async fn put_opts(&self, path: &ObjectPath, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        let loss = self.0.next_loss();
+        let reset = || object_store::Error::Generic { store: "Lossy", source: "connection reset".into() };
+        if matches!(loss, Some(Loss::Request)) {
+            return Err(reset());
+        }
+        let is_conditional = options.mode == object_store::PutMode::Create;
+        let put = self.0.memory.put_opts(path, payload, options).await?;
+        match loss {
+            Some(Loss::AnswerThenRefused) if is_conditional => {
+                Err(object_store::Error::AlreadyExists { path: path.to_string(), source: "it is there already".into() })
+            }
+            Some(Loss::Answer) => Err(reset()),
+            _ => Ok(put),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &ObjectPath,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.0.memory.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &ObjectPath, options: GetOptions) -> StoreResult<GetResult> {
+        self.0.memory.get_opts(path, options).await
+    }
+
+    async fn get_ranges(&self, path: &ObjectPath, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        self.0.memory.get_ranges(path, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, StoreResult<ObjectPath>>,
+    ) -> BoxStream<'static, StoreResult<ObjectPath>> {
+        self.0.memory.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.0.memory.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> StoreResult<ListResult> {
+        self.0.memory.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> StoreResult<()> {
+        self.0.memory.copy_opts(from, to, options).await
+    }
+}
+
+impl ObjectStoreFactory for Lossy {
+    fn parse_url_opts(&self, _: &Url, _: &StorageConfig) -> DeltaResult<(Arc<dyn ObjectStore>, ObjectPath)> {
+        Ok((Arc::new(self.clone()), ObjectPath::default()))
+    }
+}
+
+impl LogStoreFactory for Lossy {
+    fn with_options(
+        &self,
+        prefixed: Arc<dyn ObjectStore>,
+        root: Arc<dyn ObjectStore>,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(default_logstore(prefixed, root, location, options))
+    }
+}
+
+/// An empty storage of its own, under a scheme of its own.
+fn network(scheme: &str) -> (Arc<Network>, LakeLocation) {
+    let lossy = Lossy(Arc::new(Network::default()));
+    let url = Url::parse(&format!("{scheme}://")).unwrap();
+    object_store_factories().insert(url.clone(), Arc::new(lossy.clone()));
+    logstore_factories().insert(url, Arc::new(lossy.clone()));
+    (lossy.0, LakeLocation::of_test(Url::parse(&format!("{scheme}://host/lake/")).unwrap()))
+}
+
+async fn open_lossy(place: &LakeLocation) -> Result<Lake, Error> {
+    Lake::open_or_create(place.clone(), StorageOptions::default(), &specs(), now()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_of_a_commit_may_fail_in_every_way() {
+    let (network, place) = network("lossy-commit");
+    let mut archive = Archive::of(&[("c/a", 7), ("c/b", 4)]);
+    let mut lake = open_lossy(&place).await.unwrap();
+    archive.convert(&mut lake).await.unwrap();
+    for loss in [Loss::Request, Loss::Answer, Loss::AnswerThenRefused] {
+        for write in 0.. {
+            archive.grow("c/a", 2);
+            archive.replace("c/b", 2);
+            *network.loss.lock().unwrap() = Some((write, loss));
+            let outcome = archive.convert(&mut lake).await;
+            let was_hit = network.loss.lock().unwrap().take().is_none();
+            let context = format!("{loss:?} of write {write}: {outcome:?}");
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), whocalled_types::ErrorKind::Retry, "{context}");
+                lake.recover(now()).await.unwrap();
+                archive.convert(&mut lake).await.unwrap();
+            }
+            assert_holds(&lake, &archive).await;
+            if matches!(loss, Loss::AnswerThenRefused) {
+                assert!(!context.contains("Err"), "a refused repetition is seen through: {context}");
+            }
+            if !was_hit {
+                assert!(write > 5, "a commit makes more writes: {context}");
+                break;
+            }
+        }
+    }
+    assert_holds(&open_lossy(&place).await.unwrap(), &archive).await;
+}

@@ -1,0 +1,73 @@
+//! The main job against a real Storage Account protocol: append blobs grow, the program converts
+//! between the growths, and the rows are those of the archive.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+use whocalled_tests::azurite::{Azurite, KEY, append, recreate};
+use whocalled_tests::program::{Ran, run_with};
+
+const CONTAINER: &str = "insights-logs-requestresponse";
+const NAME: &str = "resourceId=/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/A/y=2026/m=11/d=01/h=13/m=00/PT1H.json";
+
+#[expect(clippy::disallowed_methods, reason = "Azurite checks a SAS against the machine's clock")]
+fn now() -> DateTime<Utc> {
+    std::time::SystemTime::now().into()
+}
+
+fn line(id: u32) -> String {
+    format!(
+        "{{ \"time\": \"2026-11-01T13:00:00Z\", \"category\": \"RequestResponse\", \"correlationId\": \"id-{id}\" }}\n"
+    )
+}
+
+fn ids(scratch: &TempDir) -> String {
+    let sql = "SELECT correlation_id FROM request_response ORDER BY 1";
+    run_with(scratch.path(), &["sql", "--lake", "lake", "-c", sql, "--format", "csv"], &[]).success().stdout
+}
+
+#[tokio::test]
+async fn a_growing_account_is_converted_between_its_growths() -> Result<()> {
+    let azurite = Azurite::start()?;
+    let service = azurite.service(now())?;
+    let scratch = TempDir::new()?;
+    let convert = || -> Ran {
+        let key = [("WHOCALLED_ACCOUNT_KEY", KEY)];
+        run_with(scratch.path(), &["convert", &azurite.url(), "--lake", "lake"], &key).success()
+    };
+
+    append(&service, CONTAINER, NAME, line(1).as_bytes()).await?;
+    let first = convert().json();
+    assert_eq!(first["bytes_committed"], line(1).len());
+    assert_eq!(first["credential"], "account key");
+
+    let torn = line(2);
+    append(&service, CONTAINER, NAME, &torn.as_bytes()[..20]).await?;
+    assert_eq!(convert().json()["bytes_left"]["torn"], 20);
+    append(&service, CONTAINER, NAME, &torn.as_bytes()[20..]).await?;
+    append(&service, CONTAINER, NAME, line(3).as_bytes()).await?;
+    assert_eq!(convert().json()["bytes_committed"], torn.len() + line(3).len());
+    assert_eq!(ids(&scratch), "correlation_id\nid-1\nid-2\nid-3\n");
+
+    let unchanged = convert().json();
+    assert_eq!((unchanged["blobs_read"].as_u64(), unchanged["bytes_received"].as_u64()), (Some(0), Some(0)));
+
+    recreate(&service, CONTAINER, NAME, line(4).as_bytes()).await?;
+    assert_eq!(convert().json()["findings"].as_array().map(Vec::len), Some(1));
+    assert_eq!(ids(&scratch), "correlation_id\nid-4\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sas_never_reaches_an_output() -> Result<()> {
+    let azurite = Azurite::start()?;
+    append(&azurite.service(now())?, CONTAINER, NAME, line(1).as_bytes()).await?;
+    let scratch = TempDir::new()?;
+    let url = azurite.url_with_sas("rl", now())?;
+    let signature = url.split_once("sig=").map(|(_, rest)| rest.split('&').next().unwrap_or(rest).to_owned());
+    let signature = signature.expect("a SAS has a signature");
+    let ran = run_with(scratch.path(), &["--log", "trace", "convert", &url, "--lake", "lake"], &[]).success();
+    assert!(!ran.stdout.contains(&signature) && !ran.stderr.contains(&signature));
+    assert!(!ran.stdout.contains("sig=") && !ran.stderr.contains("sig=0"));
+    Ok(())
+}
