@@ -98,7 +98,7 @@ fn settings_with_an_unknown_key() {
 }
 
 #[test]
-fn a_read_only_lake_is_said_to_be_one() {
+fn a_file_is_no_lake() {
     let scratch = prepared();
     let at = scratch.path();
     fs::write(at.join("lake-file"), "x").expect("a file");

@@ -15,11 +15,14 @@ const DIRECTORY: &str = "target/demo";
 const TENANT: &str = "target/demo/tenant";
 const LAKE: &str = "target/demo/lake";
 
-/// One call of each tier, the most telling first.
-const ONE_OF_EACH_TIER: &str = "\
-SELECT tier, time, account, operation, principal_name, confidence, candidates, coalesce(evidence, reason) AS why \
-FROM (SELECT *, row_number() OVER (PARTITION BY tier ORDER BY confidence DESC NULLS LAST, time) AS place \
-FROM attributed_calls) WHERE place = 1 ORDER BY tier";
+/// Two calls of each tier, the surest first.
+const CALLS_OF_EACH_TIER: &str = "\
+WITH one_of_each AS (SELECT *, row_number() OVER (PARTITION BY tier, coalesce(principal_id, reason) \
+ORDER BY confidence DESC, time) AS place FROM attributed_calls), \
+ranked AS (SELECT *, row_number() OVER (PARTITION BY tier ORDER BY confidence DESC, time) AS nth \
+FROM one_of_each WHERE place = 1) \
+SELECT tier, operation, principal_name, confidence, candidates, coalesce(evidence, reason) AS why \
+FROM ranked WHERE nth <= 3 ORDER BY tier DESC, nth";
 
 /// A call that was made with a key, and of which more than one principal could be thought.
 const A_KEY_CALL: &str = "\
@@ -53,12 +56,13 @@ pub(crate) fn run() -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
     let simulate = "simulate --seed 7 --accounts 4 --hours 48 --calls 20000 --principals 24 --out";
-    demo.show("A tenant whose truth is known, archived the way Azure does it", simulate.split(' ').chain([TENANT]))?;
-    demo.show("From archived blobs to the lake", ["convert", TENANT, "--lake", LAKE])?;
+    demo.keep("A tenant whose truth is known, archived the way Azure does it", simulate.split(' ').chain([TENANT]))?;
+    demo.keep("From archived blobs to the lake", ["convert", TENANT, "--lake", LAKE])?;
     demo.show("Calls by principal, account and tier", ["report", "attribution", "--lake", LAKE])?;
-    demo.show("One call of each tier", ["sql", "--lake", LAKE, "-c", ONE_OF_EACH_TIER])?;
     let call = demo.key_call()?;
-    demo.show("The evidence behind one call that was made with a key", ["explain", &call, "--lake", LAKE])?;
+    let explain = ["explain", &call, "--lake", LAKE, "--archive", TENANT];
+    demo.show("The evidence behind one call that was made with a key, and its raw record", explain)?;
+    demo.show("Calls of all three tiers", ["sql", "--lake", LAKE, "-c", CALLS_OF_EACH_TIER])?;
     eprint!("{WHERE_NEXT}");
     Ok(())
 }
@@ -70,9 +74,25 @@ struct Demo {
 impl Demo {
     /// Says what comes, shows the command, runs it and gives its time.
     fn show<'a>(&self, title: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.step(title, arguments, None)
+    }
+
+    /// As [`Demo::show`], with the receipt put into a file, since it is long.
+    fn keep<'a>(&self, title: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut arguments = arguments.into_iter().peekable();
+        let receipt = format!("{DIRECTORY}/{}.json", arguments.peek().unwrap_or(&"receipt"));
+        self.step(title, arguments, Some(&receipt))
+    }
+
+    fn step<'a>(&self, title: &str, arguments: impl IntoIterator<Item = &'a str>, receipt: Option<&str>) -> Result<()> {
         let mut command = self.whocalled();
         command.args(arguments);
-        eprintln!("\n# {title}\n$ {}", cargo::line(&command));
+        let to = receipt.map_or_else(String::new, |receipt| format!(" > {receipt}"));
+        eprintln!("\n# {title}\n$ {}{to}", cargo::line(&command));
+        if let Some(receipt) = receipt {
+            let path = cargo::root().join(receipt);
+            command.stdout(fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?);
+        }
         let started = Instant::now();
         cargo::run(&mut command)?;
         eprintln!("({})", seconds(started.elapsed()));

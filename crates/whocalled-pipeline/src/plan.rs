@@ -50,6 +50,8 @@ pub enum FindingKind {
     Rewritten,
     /// The blob is larger than the limit, and is not read.
     OverLimit,
+    /// The blob was listed, and could not be read as it was listed: deleted, cut, or offline.
+    Gone,
 }
 
 /// A part of a blob to be read.

@@ -30,8 +30,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn failed(read: Read, failure: whocalled_fetch::Error) -> Self {
-        Self { read, rewritten_bytes: None, converted: None, failure: Some(failure) }
+    /// The outcome of a failure, unless no other blob would fare better.
+    fn failed(read: Read, failure: whocalled_fetch::Error) -> Result<Self, Error> {
+        use whocalled_fetch::Error::{Denied, Token, Unreachable};
+        if matches!(failure, Denied { .. } | Token { .. } | Unreachable { .. }) {
+            return Err(failure.into());
+        }
+        Ok(Self { read, rewritten_bytes: None, converted: None, failure: Some(failure) })
     }
 }
 
@@ -95,7 +100,7 @@ impl<'a> Preparer<'a> {
 
         let first = match self.segment(&read, read.from - tail_bytes).await {
             Ok(first) => first,
-            Err(failure) => return Ok(Outcome::failed(read, failure)),
+            Err(failure) => return Outcome::failed(read, failure),
         };
         let Some((tail_bytes, hash)) = read.tail.clone() else {
             return self.decode(read, Bytes::new(), first).await;
@@ -108,7 +113,7 @@ impl<'a> Preparer<'a> {
         let read = read.anew();
         let outcome = match self.segment(&read, 0).await {
             Ok(first) => self.decode(read, Bytes::new(), first).await?,
-            Err(failure) => Outcome::failed(read, failure),
+            Err(failure) => Outcome::failed(read, failure)?,
         };
         Ok(Outcome { rewritten_bytes, ..outcome })
     }

@@ -176,8 +176,13 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
             Some(_) => receipt.bytes_left.failed += left,
         }
     }
-    if let Some(error) = failure {
-        receipt.failures.push(Failure { blob: blob.clone(), position, reason: error.to_string() });
+    match failure {
+        // A lifecycle rule's doing, say: nothing that another run could mend.
+        Some(error) if error.kind() == ErrorKind::Skip => {
+            receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Gone, detail: error.to_string() });
+        }
+        Some(error) => receipt.failures.push(Failure { blob: blob.clone(), position, reason: error.to_string() }),
+        None => {}
     }
     let converted = converted?;
     receipt.bytes_committed += position - read.from;

@@ -107,7 +107,7 @@ async fn programs(mut answer: Answer, format: Format, out: &mut (dyn Write + Sen
 
 /// Writes batches in a format for programs.
 pub(crate) enum Encoder<W: Write + Send> {
-    Csv(arrow::csv::Writer<W>),
+    Csv(Box<arrow::csv::Writer<W>>),
     Json(arrow::json::Writer<W, arrow::json::writer::JsonArray>),
     Ndjson(arrow::json::Writer<W, arrow::json::writer::LineDelimited>),
     Parquet(Box<ArrowWriter<W>>),
@@ -130,7 +130,7 @@ impl<W: Write + Send> Encoder<W> {
                 let mut writer = arrow::csv::Writer::new(out);
                 // An empty batch first, so that an answer without rows still has its header line.
                 writer.write(&RecordBatch::new_empty(SchemaRef::clone(schema))).map_err(encode("csv"))?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
         })
     }

@@ -131,7 +131,7 @@ pub(super) fn conclude(receipt: &Receipt) -> anyhow::Result<()> {
     if receipt.interrupted {
         return Err(Ended(Exit::Interrupted).into());
     }
-    if receipt.bytes_left.failed > 0 || receipt.failures.iter().any(|_| receipt.bytes_left.gone == 0) {
+    if !receipt.failures.is_empty() {
         return Err(Ended(Exit::Incomplete).into());
     }
     Ok(())

@@ -82,7 +82,8 @@ weighed AS (
       + sum(exp(s.score) - exp(s.base_score + s.elsewhere_score)) OVER slot AS principals_weight,
     sum(CASE WHEN s.at_prefix THEN 1 ELSE 0 END) OVER slot AS match_count,
     CAST(row_number() OVER (
-      PARTITION BY s.account_id, s.ip_prefix, s.slot_at ORDER BY s.score DESC, s.granted_at DESC, s.principal_id
+      PARTITION BY s.account_id, s.ip_prefix, s.slot_at
+      ORDER BY round(s.score, 9) DESC, s.granted_at DESC, s.principal_id
     ) AS BIGINT) AS principal_rank
   FROM scored AS s
   WINDOW slot AS (PARTITION BY s.account_id, s.ip_prefix, s.slot_at)
@@ -121,7 +122,7 @@ everyone AS (
 )
 SELECT account_id, ip_prefix, slot_at, principal_id,
   CAST(row_number() OVER (
-    PARTITION BY account_id, ip_prefix, slot_at ORDER BY confidence DESC, principal_rank NULLS LAST
+    PARTITION BY account_id, ip_prefix, slot_at ORDER BY round(confidence, 12) DESC, principal_rank NULLS LAST
   ) AS BIGINT) AS rank,
   principal_rank, confidence, score, prefix_score, entra_score, recency_score, deliberate_score, rotation_score,
   candidates_score, unseen_score, address, entra, recency, deliberation, rotation, granted_at,

@@ -58,6 +58,6 @@ SELECT account_id, slot_at, principal_id, granted_at, grant_count, recency, rece
   deliberate_score, rotation, rotation_score, candidates_score, base_score, holder_count,
   sum(exp(base_score)) OVER (PARTITION BY account_id, slot_at) AS holders_weight,
   CAST(
-    row_number() OVER (PARTITION BY account_id, slot_at ORDER BY base_score DESC, granted_at DESC, principal_id) AS BIGINT
+    row_number() OVER (PARTITION BY account_id, slot_at ORDER BY round(base_score, 9) DESC, granted_at DESC, principal_id) AS BIGINT
   ) AS base_rank
 FROM scored
