@@ -220,6 +220,33 @@ fn a_killed_run_is_continued_by_the_next() {
 }
 
 #[test]
+fn statements_end_at_semicolons_of_their_own() {
+    let text = "SELECT 'a;b' AS x; -- not; here\nSELECT \";\" AS y FROM (SELECT 2 AS \";\") /* nor; here */;;";
+    let ran = run(tenant(), &["sql", "--lake", "lake", "-c", text, "--format", "csv"]).success();
+    assert_eq!(ran.stdout, "x\na;b\ny\n2\n");
+    fs::write(tenant().join("query.sql"), "SELECT 1 AS one;\n-- the end\n").expect("a file");
+    let ran = run(tenant(), &["sql", "--lake", "lake", "-f", "query.sql", "--format", "ndjson"]).success();
+    assert_eq!(ran.stdout, "{\"one\":1}\n");
+}
+
+#[test]
+fn times_are_resolved_and_said() {
+    for (from, to, said) in [
+        ("2026-11-02", "2026-11-02", "from 2026-11-02T00:00:00Z to 2026-11-03T00:00:00Z"),
+        ("2026-11-02T05:30:00+05:30", "2026-11-02T12:00:00Z", "from 2026-11-02T00:00:00Z to 2026-11-02T12:00:00Z"),
+    ] {
+        let arguments = ["report", "attribution", "--lake", "lake", "--from", from, "--to", to, "--format", "csv"];
+        let ran = run(tenant(), &arguments).success();
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(ran.stdout.lines().count() > 1);
+    }
+    let ran =
+        run(tenant(), &["report", "attribution", "--lake", "lake", "--from", "-7d", "--to", "yesterday"]).success();
+    assert!(ran.stderr.contains("(UTC)"), "{}", ran.stderr);
+    assert_eq!(run(tenant(), &["report", "attribution", "--lake", "lake", "--from", "now", "--to", "-1d"]).code, 2);
+}
+
+#[test]
 fn completions_init_and_status_work() {
     let scratch = TempDir::new().expect("a scratch directory");
     let at = scratch.path();

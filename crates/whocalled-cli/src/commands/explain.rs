@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context, args: &Explain) -> anyhow::Result<()>
     let session = context.session(&lake, &args.engine).await?;
     let explanation = explain(&session, &args.correlation_id).await?;
     let mut out = std::io::stdout();
-    writeln!(out, "{explanation}")?;
+    write!(out, "{explanation}")?;
     if args.archive.archive.is_none() && context.settings.archive.is_none() {
         context.say("give --archive ARCHIVE to see the raw records");
         return Ok(());

@@ -14,6 +14,7 @@ mod report;
 mod shell;
 mod simulate;
 mod sql;
+mod statements;
 mod status;
 mod verify;
 

@@ -7,7 +7,7 @@ use rustyline::error::ReadlineError;
 use whocalled_report::{Format, Parameters, Session};
 
 use super::output::to_stdout;
-use super::sql::statements;
+use super::statements::statements;
 use crate::context::Context;
 
 const HELP: &str = "\

@@ -19,8 +19,9 @@
 --   date: the day of `time`
 -- how: Azure delivers some records again, and since 2026 may split a call into a populated and a
 --   nearly empty record. Records of one account with the same correlation id are one call, and give
---   it the values that they have between them; a record without a correlation id is a call of its
---   own. Most records have no twin, and pass through as they are: only ids that occur more than once
+--   it the values that they have between them. Records without a correlation id are one call when
+--   account, request time, operation and address are the same; without a request time as well, each
+--   is a call of its own. Most records have no twin, and pass through as they are: only ids that occur more than once
 --   are aggregated.
 WITH repeated AS (
   SELECT correlation_id
@@ -35,13 +36,27 @@ usage AS (
   WHERE correlation_id IS NOT NULL
   GROUP BY resource_id, correlation_id
 ),
+several AS (
+  SELECT *, '' AS request
+  FROM request_response AS r
+  WHERE EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
+  UNION ALL
+  SELECT *,
+    CASE
+      WHEN request_time IS NULL THEN concat(blob, '@', CAST(blob_offset AS VARCHAR))
+      ELSE concat(CAST(request_time AS VARCHAR), ' ', operation, ' ', caller_ip)
+    END
+  FROM request_response
+  WHERE correlation_id IS NULL
+),
 once AS (
   SELECT time, request_time, response_time, resource_id, subscription_id, resource_group, account, location, operation,
     api_name, status, duration_ms, caller_ip, ip_prefix, ip_hidden_digits, correlation_id, object_id, streaming,
     deployment, model, model_version, request_bytes, response_bytes, prompt_tokens, completion_tokens, extra, blob,
     generation, blob_offset, date
   FROM request_response AS r
-  WHERE NOT EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
+  WHERE correlation_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
   UNION ALL
   SELECT min(time), min(request_time), max(response_time), resource_id, max(subscription_id), max(resource_group),
     max(account), max(location), max(operation), max(api_name), max(status), max(duration_ms), max(caller_ip),
@@ -52,9 +67,8 @@ once AS (
     first_value(generation ORDER BY request_time NULLS LAST, time, blob, blob_offset),
     first_value(blob_offset ORDER BY request_time NULLS LAST, time, blob, blob_offset),
     min(date)
-  FROM request_response AS r
-  WHERE EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
-  GROUP BY resource_id, correlation_id
+  FROM several
+  GROUP BY resource_id, correlation_id, request
 )
 SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
   c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
