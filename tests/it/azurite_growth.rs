@@ -71,3 +71,30 @@ async fn a_sas_never_reaches_an_output() -> Result<()> {
     assert!(!ran.stdout.contains("sig=") && !ran.stderr.contains("sig=0"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_lake_in_a_storage_account_is_written_read_and_exported() -> Result<()> {
+    let azurite = Azurite::start()?;
+    let service = azurite.service(now())?;
+    append(&service, CONTAINER, NAME, format!("{}{}", line(1), line(2)).as_bytes()).await?;
+    append(&service, "lakes", "made-so-that-the-container-exists", b"").await?;
+    let scratch = TempDir::new()?;
+    let endpoint = azurite.url();
+    let endpoint = endpoint.trim_end_matches("/devstoreaccount1");
+    let variables = [
+        ("WHOCALLED_ACCOUNT_KEY", KEY),
+        ("AZURE_STORAGE_USE_EMULATOR", "true"),
+        ("AZURITE_BLOB_STORAGE_URL", endpoint),
+        ("WHOCALLED_LAKE", "az://lakes/one"),
+    ];
+    let run = |arguments: &[&str]| run_with(scratch.path(), arguments, &variables).success();
+    assert_eq!(run(&["convert", &azurite.url()]).json()["rows"], 2);
+    append(&service, CONTAINER, NAME, line(3).as_bytes()).await?;
+    assert_eq!(run(&["convert", &azurite.url()]).json()["rows"], 1);
+    run(&["optimize"]);
+    let counted = run(&["sql", "-c", "SELECT count(*) AS n FROM calls", "--format", "csv"]);
+    assert_eq!(counted.stdout, "n\n3\n");
+    let exported = run(&["export", "calls", "--to", "az://lakes/exported", "--format", "csv"]).json();
+    assert_eq!(exported["rows"], 3);
+    Ok(())
+}
