@@ -51,6 +51,7 @@ worded AS (
         WHEN 'address_same_day' THEN 'seen at this address prefix on the same day; '
         WHEN 'address_day_off' THEN 'seen at this address prefix a day before or after; '
         WHEN 'address_same_week' THEN 'seen at this address prefix within a week; '
+        WHEN 'address_colleagues' THEN 'not seen at this address prefix, but others were; '
         WHEN 'address_elsewhere' THEN 'not seen at this address prefix; '
         ELSE 'no address logged; '
       END,

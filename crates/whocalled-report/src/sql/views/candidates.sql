@@ -18,11 +18,15 @@
 --   address_match_count: how many holders were seen there
 --   candidate_count: how many holders were weighed
 -- how: A holder's score is its base score and what the address adds. A prefix at which several
---   principals were seen says less: `-ln` of their number is added. Listed are the holders seen at
+--   principals were seen says less: `-ln` of their number is added. One at which only others than
+--   holders were seen belongs to the organisation: that a holder is there, too, is no surprise. Listed are the holders seen at
 --   the prefix and the five best others; the remaining ones are weighed in the probabilities, as not
 --   seen at the prefix, and not listed.
 WITH hours AS (
   SELECT DISTINCT principal_id, ip_prefix, date_trunc('hour', observed_at) AS hour FROM observations
+),
+known AS (
+  SELECT DISTINCT ip_prefix, date FROM presence
 ),
 listed AS (
   SELECT s.account_id, s.ip_prefix, s.slot_at, h.principal_id, p.days_off, p.entra_call, p.principal_count,
@@ -49,14 +53,21 @@ named AS (
     l.base_score, l.holder_count, l.holders_weight,
     CASE
       WHEN l.ip_prefix = '' THEN 'address_hidden'
+      WHEN l.days_off IS NULL AND q.date IS NOT NULL THEN 'address_colleagues'
       WHEN l.days_off IS NULL THEN 'address_elsewhere'
       WHEN o.hour IS NOT NULL THEN 'address_same_hour'
       WHEN l.days_off = 0 THEN 'address_same_day'
       WHEN l.days_off = 1 THEN 'address_day_off'
       ELSE 'address_same_week'
     END AS address,
+    CASE
+      WHEN l.ip_prefix = '' THEN 'address_hidden'
+      WHEN q.date IS NOT NULL THEN 'address_colleagues'
+      ELSE 'address_elsewhere'
+    END AS absence,
     CASE WHEN l.entra_call THEN 'entra_call' ELSE 'entra_none' END AS entra
   FROM listed AS l
+  LEFT JOIN known AS q ON q.ip_prefix = l.ip_prefix AND q.date = CAST(l.slot_at AS DATE)
   LEFT JOIN hours AS o ON o.principal_id = l.principal_id AND o.ip_prefix = l.ip_prefix
     AND o.hour = date_trunc('hour', l.slot_at)
 ),
@@ -67,19 +78,19 @@ scored AS (
     n.days_off IS NOT NULL AS at_prefix,
     a.weight - ln(CAST(coalesce(n.principal_count, 1) AS DOUBLE)) AS prefix_score,
     n.base_score + e.weight + a.weight - ln(CAST(coalesce(n.principal_count, 1) AS DOUBLE)) AS score,
-    CASE WHEN n.ip_prefix = '' THEN 0.0 ELSE elsewhere.weight END AS elsewhere_score
+    n.absence, absent.weight AS absence_score
   FROM named AS n
   JOIN weights AS a ON a.name = n.address
   JOIN weights AS e ON e.name = n.entra
-  JOIN weights AS elsewhere ON elsewhere.name = 'address_elsewhere'
+  JOIN weights AS absent ON absent.name = n.absence
 ),
 weighed AS (
   SELECT s.account_id, s.ip_prefix, s.slot_at, s.principal_id, s.principal_count, s.granted_at, s.recency,
     s.recency_score, s.deliberation, s.deliberate_score, s.rotation, s.rotation_score, s.candidates_score,
-    s.holder_count, s.address, s.entra, s.entra_score, s.prefix_score, s.score,
+    s.holder_count, s.address, s.absence, s.entra, s.entra_score, s.prefix_score, s.score,
     -- All holders as if not seen at the prefix, and for those that were, the difference.
-    s.holders_weight * exp(s.elsewhere_score)
-      + sum(exp(s.score) - exp(s.base_score + s.elsewhere_score)) OVER slot AS principals_weight,
+    s.holders_weight * exp(s.absence_score)
+      + sum(exp(s.score) - exp(s.base_score + s.absence_score)) OVER slot AS principals_weight,
     sum(CASE WHEN s.at_prefix THEN 1 ELSE 0 END) OVER slot AS match_count,
     CAST(row_number() OVER (
       PARTITION BY s.account_id, s.ip_prefix, s.slot_at
@@ -98,7 +109,11 @@ unseen AS (
     SELECT account_id, ip_prefix, slot_at, principal_id, principal_count, granted_at, recency, recency_score,
       deliberation, deliberate_score, rotation, rotation_score, candidates_score, holder_count, address, entra,
       entra_score, prefix_score, score, principals_weight, match_count, principal_rank,
-      CASE WHEN ip_prefix = '' THEN NULL WHEN match_count = 0 THEN 'unseen_address' ELSE 'unseen_neighbour' END AS unseen
+      CASE
+        WHEN match_count > 0 THEN 'unseen_neighbour'
+        WHEN absence = 'address_colleagues' THEN 'unseen_colleague'
+        WHEN absence = 'address_elsewhere' THEN 'unseen_address'
+      END AS unseen
     FROM weighed
   ) AS w
   JOIN weights AS p ON p.name = 'unseen_prior'

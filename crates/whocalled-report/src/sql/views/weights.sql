@@ -23,6 +23,8 @@ FROM (VALUES
    'a good half of that'),
   ('address_elsewhere', 'prefix_score', -3.0, 'was not seen at the caller''s address prefix within a week',
    'about 1 call in 20 comes from where its principal is never seen otherwise; ln(0.05)'),
+  ('address_colleagues', 'prefix_score', -1.5, 'was not seen at the caller''s address prefix within a week, but others were',
+   'a place of the organisation, such as an office: about 1 call in 5 comes from one where its principal is never seen otherwise; ln(0.2)'),
   ('address_hidden', 'prefix_score', 0.0, 'the call has no address to compare',
    'no address, no evidence'),
   ('entra_call', 'entra_score', 0.4, 'made Entra calls of its own from that prefix within a day',
@@ -51,8 +53,10 @@ FROM (VALUES
    'the point of reference'),
   ('unseen_prior', 'unseen_score', -3.0, 'keys leak to callers whom no log names',
    'before any evidence, one key call in 20 is made by someone who never obtained the key where it is logged; ln(0.05)'),
-  ('unseen_address', 'unseen_score', 1.0, 'no principal that could hold a key was seen at this address prefix within a week',
+  ('unseen_address', 'unseen_score', 1.0, 'no principal at all was seen at this address prefix within a week',
    'a stranger has a strange address nearly always, a holder seldom: about three times as likely'),
+  ('unseen_colleague', 'unseen_score', 0.0, 'only principals that could not hold a key were seen at this address prefix',
+   'one of them may have been given the key; a holder may just as well be there'),
   ('unseen_neighbour', 'unseen_score', 2.5, 'a principal that could hold a key was seen at this address prefix',
    'a key that is passed on goes to somebody at the same place more often than not: never out of question there')
 ) AS weights (name, kind, weight, sentence, why)
