@@ -186,16 +186,22 @@ impl Cursor<'_> {
     fn leave_array(&mut self, end: End) -> bool {
         let rest = self.rest();
         let after = 1 + space(&rest[1..]);
-        match rest.get(after) {
-            Some(b'}') => self.at += after + 1,
+        let taken = match rest.get(after) {
+            Some(b'}') => after + 1,
             Some(b',') => match closing(&rest[after..], 1) {
-                Closing::Complete(length) => self.at += after + length,
-                Closing::Broken(_) => self.at += after,
-                Closing::Open => return false,
+                Closing::Complete(length) => after + length,
+                Closing::Broken(_) => after,
+                Closing::Open if end == End::Open => return false,
+                Closing::Open => 1,
             },
-            None if end == End::Open && !rest.contains(&b'\n') => return false,
-            _ => self.at += 1,
+            _ => 1,
+        };
+        // A block blob grows by writing over what closes it, so that is behind us only once something
+        // follows it or the blob is sealed.
+        if end == End::Open && taken + space(&rest[taken..]) == rest.len() {
+            return false;
         }
+        self.at += taken;
         self.framing = Framing::Unknown;
         true
     }
@@ -338,7 +344,8 @@ mod tests {
 
     #[test]
     fn wrappers_compact_and_pretty() {
-        check("{\"records\":[{\"a\":1},{\"b\":[2]}]}\n", End::Open, &["{\"a\":1}", "{\"b\":[2]}"], "");
+        check("{\"records\":[{\"a\":1},{\"b\":[2]}]}\n", End::Open, &["{\"a\":1}", "{\"b\":[2]}"], "]}\n");
+        check("{\"records\":[{\"a\":1},{\"b\":[2]}]}\n", End::Sealed, &["{\"a\":1}", "{\"b\":[2]}"], "");
         check(
             "{\n  \"records\": [\n    {\n      \"a\": 1\n    },\n    {\"b\": \"x\"}\n  ]\n}\n",
             End::Open,

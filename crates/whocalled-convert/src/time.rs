@@ -42,7 +42,7 @@ fn iso(text: &str) -> Option<i64> {
         return None;
     }
     let day = days(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
-    let (fraction, rest) = fraction(&text[19..])?;
+    let (fraction, rest) = fraction(text.get(19..)?)?;
     let time = clock(number(11, 13)?, number(14, 16)?, number(17, 19)?)? + fraction;
     Some(day * MICROS_PER_DAY + time - offset(rest.trim_start())?)
 }
@@ -174,6 +174,10 @@ mod tests {
             "2025-11-04T02:03:59.Z",
             "2025-11-04T02:03:59+99:00",
             "2025-11-04T02:03:59Zulu",
+            "2025-11-04T02:03:5",
+            "2025-11-04T02:03:Z",
+            "2025-11-04T02:03:",
+            "2025-11-04T02:03:5é",
             "1/2/25 00:00:00",
         ] {
             assert_eq!(show(text), None, "{text}");

@@ -64,12 +64,12 @@ impl Directory {
     }
 
     pub(crate) fn list(&self, container: &str, prefix: &str) -> BoxStream<'static, Result<Vec<ListedBlob>, Error>> {
-        let Some(root) = join_name(&self.root, container) else {
+        if container.is_empty() || container.contains(['/', '\\', '\0']) || container == "." || container == ".." {
             let what = format!("container {container}");
             return stream::once(async { Err(Error::Gone { what }) }).boxed();
-        };
+        }
         let walk = Walk {
-            root,
+            root: self.root.join(container),
             container: container.to_owned(),
             prefix: prefix.to_owned(),
             pending: vec![Entry::Directory(String::new())],
@@ -85,8 +85,11 @@ impl Directory {
     }
 
     pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
-        let path = join_name(&self.root, &blob.container).and_then(|container| join_name(&container, &blob.name));
-        let Some(path) = path else { return Err(Error::Gone { what: format!("blob {blob}") }) };
+        // Blob names also come back from a lake's rows, which anyone may have written.
+        if !blob.is_plain() {
+            return Err(Error::Gone { what: format!("blob {blob}") });
+        }
+        let path = self.root.join(&blob.container).join(&blob.name);
         let blob = blob.clone();
         self.counters.count_request();
         let bytes = blocking(path.clone(), move || read_range(&path, blob, range)).await?;
@@ -237,13 +240,6 @@ fn read_range(path: &Path, blob: BlobName, range: Range<u64>) -> Result<Bytes, E
         _ => failed(source),
     })?;
     Ok(Bytes::from(bytes))
-}
-
-/// `root/name`, unless the name would lead anywhere but below `root`: blob names also come back
-/// from a lake's rows, which anyone may have written.
-fn join_name(root: &Path, name: &str) -> Option<PathBuf> {
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
-    name.split('/').all(is_plain).then(|| root.join(name))
 }
 
 /// Runs file system calls where they may block.

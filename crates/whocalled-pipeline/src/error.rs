@@ -78,3 +78,9 @@ impl Error {
         }
     }
 }
+
+/// Whether a blob's failure would be every other blob's too, so that a run had better end.
+pub(crate) fn ends_run(error: &whocalled_fetch::Error) -> bool {
+    use whocalled_fetch::Error::{Denied, Token, Unreachable};
+    matches!(error, Denied { .. } | Token { .. } | Unreachable { .. })
+}

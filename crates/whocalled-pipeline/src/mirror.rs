@@ -4,12 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::Serialize;
 use whocalled_fetch::{Archive, ListedBlob};
 use whocalled_types::{ErrorKind, Limits, TAIL_BYTES_MAX};
 
 use crate::Error;
+use crate::error::ends_run;
 use crate::plan::{Selection, containers};
 use crate::receipt::Failure;
 
@@ -26,6 +28,8 @@ pub struct Mirrored {
     pub bytes_written: u64,
     /// Blobs whose copy was no prefix of them any more, and was replaced.
     pub replaced: Vec<String>,
+    /// Blobs that were deleted, cut or taken offline after they had been listed.
+    pub gone: Vec<Failure>,
     /// Blobs that could not be read or written to their end.
     pub failures: Vec<Failure>,
 }
@@ -52,15 +56,21 @@ pub async fn mirror(
             for blob in page.into_iter().filter(|blob| selection.holds(blob)) {
                 mirrored.blobs_listed += 1;
                 mirrored.bytes_listed += blob.bytes;
+                if !blob.name.is_plain() {
+                    let reason = "its name leads out of the directory".to_owned();
+                    mirrored.failures.push(Failure { blob: blob.name.to_string(), position: 0, reason });
+                    continue;
+                }
                 let path = directory.join(&container).join(&blob.name.name);
                 // Beside the containers, so that it is never taken for a blob.
                 let copy = Copy { archive, blob: &blob, path, staging: directory.join(".whocalled-part"), limits };
                 if let Err((position, error)) = copy.update(&mut mirrored, progress).await {
-                    if error.kind() == ErrorKind::Abort && matches!(error, Error::Archive(_)) {
-                        return Err(error);
+                    let failure = Failure { blob: blob.name.to_string(), position, reason: error.to_string() };
+                    match error {
+                        Error::Archive(error) if ends_run(&error) => return Err(error.into()),
+                        Error::Archive(error) if error.kind() == ErrorKind::Skip => mirrored.gone.push(failure),
+                        _ => mirrored.failures.push(failure),
                     }
-                    let reason = error.to_string();
-                    mirrored.failures.push(Failure { blob: blob.name.to_string(), position, reason });
                 }
             }
         }
@@ -80,11 +90,11 @@ struct Copy<'a> {
 impl Copy<'_> {
     async fn update(&self, mirrored: &mut Mirrored, progress: &(dyn Fn(u64) + Sync)) -> Result<(), (u64, Error)> {
         let have = fs::metadata(&self.path).map_or(0, |it| it.len());
-        if have == self.blob.bytes {
+        if have == self.blob.bytes && self.has_time() || self.blob.bytes == 0 && self.path.is_dir() {
             return Ok(());
         }
         let mut at = have;
-        let kept = have < self.blob.bytes && self.is_prefix(have).await.map_err(|error| (have, error))?;
+        let kept = have <= self.blob.bytes && self.is_prefix(have).await.map_err(|error| (have, error))?;
         let target = if kept { self.path.clone() } else { self.staging.clone() };
         if !kept {
             at = 0;
@@ -104,8 +114,14 @@ impl Copy<'_> {
         let modified = self.blob.modified_at.map_or(Ok(()), |it| file.set_modified(it.into()));
         let placed = modified.and_then(|()| if kept { Ok(()) } else { fs::rename(&target, &self.path) });
         placed.map_err(|source| (at, file_error(&target, source)))?;
-        mirrored.blobs_written += 1;
+        mirrored.blobs_written += u64::from(at > have || !kept);
         Ok(())
+    }
+
+    /// Whether the copy was last written when the blob was. If not, its bytes are compared.
+    fn has_time(&self) -> bool {
+        let written = fs::metadata(&self.path).and_then(|it| it.modified()).ok().map(DateTime::<Utc>::from);
+        self.blob.modified_at.is_none() || written == self.blob.modified_at
     }
 
     /// Whether the end of the copy is what the blob holds there.

@@ -71,6 +71,10 @@ pub(crate) struct Read {
     pub(crate) replaces: bool,
     /// Where this part ends; the blob's length unless it is read in parts.
     pub(crate) upto: u64,
+    /// The position when the run was planned.
+    pub(crate) planned_from: u64,
+    /// How many times the usual length a part has, for records longer than a batch.
+    pub(crate) part_factor: u64,
 }
 
 impl Read {
@@ -96,6 +100,7 @@ impl Read {
         self.tail = (position.tail_bytes > 0).then_some((position.tail_bytes, position.tail_hash));
         self.replaces = false;
         self.upto = self.blob.bytes;
+        self.part_factor = 1;
     }
 }
 
@@ -176,8 +181,18 @@ impl Plan {
         }
         let sealed = blob.modified_at.is_some_and(|modified_at| now - modified_at >= seal_after);
         let upto = blob.bytes;
-        let mut read =
-            Read { blob, generation: 0, from: 0, framing: Framing::Unknown, tail: None, sealed, replaces: false, upto };
+        let mut read = Read {
+            blob,
+            generation: 0,
+            from: 0,
+            framing: Framing::Unknown,
+            tail: None,
+            sealed,
+            replaces: false,
+            upto,
+            planned_from: 0,
+            part_factor: 1,
+        };
         let Some(state) = states.get(&name) else {
             if upto > 0 {
                 self.reads.push_back(read);
@@ -201,6 +216,7 @@ impl Plan {
             self.torn_bytes += torn_bytes;
             return;
         }
+        read.planned_from = position.bytes;
         read.go_on(position.clone());
         self.reads.push_back(read);
     }
@@ -235,5 +251,6 @@ pub(crate) async fn containers(archive: &Archive, selection: &Selection) -> Resu
             });
         }
     }
-    Ok(selection.containers.clone())
+    // In the archive's order, and each once however often it was named.
+    Ok(present.into_iter().filter(|container| selection.containers.contains(container)).collect())
 }

@@ -12,6 +12,7 @@ use whocalled_fetch::Archive;
 use whocalled_types::{Limits, Table};
 
 use crate::Error;
+use crate::error::ends_run;
 use crate::plan::Read;
 
 /// Bytes in flight are counted in units of this, since a semaphore counts no further than 2^61.
@@ -21,8 +22,8 @@ const PERMIT_BYTES: u64 = 1024;
 pub(crate) struct Outcome {
     /// The read, with the generation that was found.
     pub(crate) read: Read,
-    /// How many committed bytes were not there any more, so that the blob was read from its beginning.
-    pub(crate) rewritten_bytes: Option<u64>,
+    /// Whether the committed bytes are not there any more, so that the blob is to be read anew.
+    pub(crate) rewritten: bool,
     /// Up to where, and with how many records; `None` where not even the first bytes came.
     pub(crate) converted: Option<Converted>,
     /// What went wrong, after which the rest of the blob was left.
@@ -32,11 +33,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The outcome of a failure, unless no other blob would fare better.
     fn failed(read: Read, failure: whocalled_fetch::Error) -> Result<Self, Error> {
-        use whocalled_fetch::Error::{Denied, Token, Unreachable};
-        if matches!(failure, Denied { .. } | Token { .. } | Unreachable { .. }) {
+        if ends_run(&failure) {
             return Err(failure.into());
         }
-        Ok(Self { read, rewritten_bytes: None, converted: None, failure: Some(failure) })
+        Ok(Self { read, rewritten: false, converted: None, failure: Some(failure) })
     }
 }
 
@@ -92,9 +92,9 @@ impl<'a> Preparer<'a> {
 
     async fn blob(&self, read: Read) -> Result<Outcome, Error> {
         // Taken once and for the whole blob, since a task that waits for more while it holds some
-        // could wait for ever. One segment is being decoded while the next is on its way.
+        // could wait for ever. One segment is being decoded, one waits, and one is on its way.
         let tail_bytes = read.tail.as_ref().map_or(0, |(bytes, _)| *bytes);
-        let held = (read.part_bytes() + tail_bytes).min(2 * self.limits.segment_bytes_max as u64);
+        let held = (read.part_bytes() + tail_bytes).min(3 * self.limits.segment_bytes_max as u64);
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
         let _permit = self.bytes_in_flight.acquire_many(permits).await;
 
@@ -109,13 +109,7 @@ impl<'a> Preparer<'a> {
         if tail_hash(&tail) == hash {
             return self.decode(read, tail, rest).await;
         }
-        let rewritten_bytes = Some(read.from);
-        let read = read.anew();
-        let outcome = match self.segment(&read, 0).await {
-            Ok(first) => self.decode(read, Bytes::new(), first).await?,
-            Err(failure) => Outcome::failed(read, failure)?,
-        };
-        Ok(Outcome { rewritten_bytes, ..outcome })
+        Ok(Outcome { read, rewritten: true, converted: None, failure: None })
     }
 
     /// The next bytes of a blob from `at` on, at most a segment of them.
@@ -168,7 +162,7 @@ impl<'a> Preparer<'a> {
         // Not sent means not sealed; the receiver copes with both.
         let _ = seal.send(read.sealed && failure.is_none() && read.upto == read.blob.bytes);
         let converted = decoding.await.map_err(|source| Error::Decoder { blob: read.blob.name.to_string(), source })?;
-        Ok(Outcome { read, rewritten_bytes: None, converted: Some(converted), failure })
+        Ok(Outcome { read, rewritten: false, converted: Some(converted), failure })
     }
 }
 

@@ -21,8 +21,6 @@ pub struct Receipt {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: DateTime<Utc>,
-    /// The batch of an earlier run that was decided but not applied, and now is.
-    pub recovered_batch: Option<i64>,
     /// The numbers of the batches that were committed.
     pub batches: Vec<i64>,
     /// How many blobs were listed.

@@ -147,7 +147,7 @@ fn next_batch(plan: &mut Plan, bytes_max: u64) -> Vec<Read> {
     let mut bytes = 0;
     while bytes < bytes_max {
         let Some(mut read) = plan.reads.pop_front() else { break };
-        read.upto = read.blob.bytes.min(read.from + bytes_max);
+        read.upto = read.blob.bytes.min(read.from.saturating_add(bytes_max.saturating_mul(read.part_factor)));
         bytes += read.part_bytes();
         reads.push(read);
     }
@@ -157,16 +157,18 @@ fn next_batch(plan: &mut Plan, bytes_max: u64) -> Vec<Read> {
 /// Turns what became of a read into a range of the batch and into figures of the receipt. Gives the
 /// read of what is still to come of a blob that is read in parts.
 fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option<Read> {
-    let Outcome { mut read, rewritten_bytes, converted, failure } = outcome;
+    let Outcome { mut read, rewritten, converted, failure } = outcome;
     let blob = read.blob.name.to_string();
-    if let Some(rewritten_bytes) = rewritten_bytes {
-        // The plan counted the earlier generation's bytes as committed.
-        receipt.bytes_already_committed -= rewritten_bytes;
-        let detail = format!("the {rewritten_bytes} committed bytes are not there any more");
-        receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Rewritten, detail });
+    if rewritten {
+        // Whether the plan or this run counted the earlier generation's bytes as committed.
+        receipt.bytes_already_committed -= read.planned_from;
+        receipt.bytes_committed -= read.from - read.planned_from;
+        let detail = format!("the {} committed bytes are not there any more", read.from);
+        receipt.findings.push(Finding { blob, kind: FindingKind::Rewritten, detail });
+        return Some(read.anew());
     }
     let position = converted.as_ref().map_or(read.from, |it| it.position);
-    let continues = failure.is_none() && read.upto < read.blob.bytes && position > read.from;
+    let continues = failure.is_none() && read.upto < read.blob.bytes;
     if !continues {
         receipt.blobs_read += 1;
         let left = read.blob.bytes - position;
@@ -176,6 +178,7 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
             Some(_) => receipt.bytes_left.failed += left,
         }
     }
+    let whole = failure.is_none() && read.upto == read.blob.bytes;
     match failure {
         // A lifecycle rule's doing, say: nothing that another run could mend.
         Some(error) if error.kind() == ErrorKind::Skip => {
@@ -190,7 +193,9 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
     receipt.rows += converted.row_count;
     receipt.rejects += converted.reject_count;
     if position == read.from && !read.replaces {
-        return None;
+        // A part without the end of a record: the next is to be longer.
+        read.part_factor *= 2;
+        return continues.then_some(read);
     }
     let to = Position {
         generation: read.generation,
@@ -202,7 +207,8 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
     batch.advances.push(BlobAdvance {
         blob,
         advance: Advance { from: read.from, to: to.clone() },
-        listed_bytes: read.blob.bytes,
+        // How far the blob was looked at: less than its length where the next run is to read on.
+        listed_bytes: if whole { read.blob.bytes } else { position },
         created_at: read.blob.created_at,
         modified_at: read.blob.modified_at,
         record_count: converted.record_count,

@@ -42,6 +42,14 @@ impl BlobName {
         Some(Self { container: container.to_owned(), name: name.to_owned() })
     }
 
+    /// Whether container and name can be a path below a directory and nowhere else: no part of them
+    /// is empty, `.` or `..`, or holds a backslash or NUL. Whoever can write to an archive chooses
+    /// its names.
+    pub fn is_plain(&self) -> bool {
+        let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+        !self.container.contains('/') && is_plain(&self.container) && self.name.split('/').all(is_plain)
+    }
+
     /// The resource or tenant in the name. The prefix key is matched whatever its case, since
     /// both `resourceId=` and `ResourceId=` occur; `None` for a name that has neither.
     pub fn scope(&self) -> Option<BlobScope> {
@@ -124,6 +132,15 @@ mod tests {
         let it = blob("insights-logs-signinlogs", "tenantId=4D3B/y=2025/m=04/d=11/h=03/m=00/PT1H.json");
         assert_eq!(it.scope(), Some(BlobScope::Tenant("4d3b".to_owned())));
         assert_eq!(it.hour(), Some((2025, 4, 11, 3)));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_not_plain() {
+        assert!(blob("c", "resourceId=/S/y=2026/PT1H.json").is_plain());
+        for name in ["/etc/x", "../x", "a/../x", "a//b", "a\\b", "a/.", ""] {
+            assert!(!blob("c", name).is_plain(), "{name}");
+        }
+        assert!(!blob("..", "a").is_plain() && !blob("a/b", "a").is_plain());
     }
 
     #[test]

@@ -84,10 +84,7 @@ impl Advance {
         if grows || replaces {
             Ok(self.to.clone())
         } else {
-            Err(AdvanceError {
-                position: (generation, bytes),
-                advance: (self.to.generation, self.from, self.to.bytes),
-            })
+            Err(AdvanceError { position: (generation, bytes), advance: (self.to.generation, self.from, self.to.bytes) })
         }
     }
 }

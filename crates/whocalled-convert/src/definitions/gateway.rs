@@ -92,7 +92,7 @@ pub(super) static GATEWAY_LLM: Definition = Definition {
             &["properties>sequenceNumber"],
             "0 for the metadata, 1 for the request, then chunks of the answer.",
         ),
-        Column::new("request_id", Kind::Guid, &["properties>requestId"], "The model's own request id."),
+        Column::new("request_id", Kind::Text, &["properties>requestId"], "The model's own request id."),
         PROPERTIES,
         CATEGORY,
     ],
