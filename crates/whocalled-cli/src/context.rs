@@ -107,6 +107,7 @@ impl Context {
     }
 
     /// How a lake in a Storage Account is reached: what the environment says under Azure's own names.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
     pub(crate) fn storage_values(&self) -> BTreeMap<String, String> {
         let variables = std::env::vars().filter(|(name, _)| name.starts_with("AZURE_"));
         variables.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()

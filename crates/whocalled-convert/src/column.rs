@@ -69,7 +69,7 @@ impl ColumnBuilder {
             Self::Date(builder) => builder.append_option(integer.and_then(|it| i32::try_from(it).ok())),
             Self::Time(builder) => builder.append_option(integer),
             Self::Float(builder) => {
-                builder.append_option(if let Slot::Float(value) = slot { Some(value) } else { None })
+                builder.append_option(if let Slot::Float(value) = slot { Some(value) } else { None });
             }
             Self::Boolean(builder) => {
                 builder.append_option(if let Slot::Boolean(value) = slot { Some(value) } else { None });

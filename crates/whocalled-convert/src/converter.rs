@@ -59,11 +59,6 @@ impl Converter {
         Self { limits, tables, scratch: Scratch::default() }
     }
 
-    /// How many rows and rejects are collected.
-    pub fn row_count(&self) -> usize {
-        self.tables.iter().map(|(_, builder)| builder.row_count).sum()
-    }
-
     /// Begins to read a blob.
     pub fn begin(&mut self, part: BlobPart) -> BlobConverter<'_> {
         BlobConverter {
@@ -267,15 +262,15 @@ impl BlobConverter<'_> {
 
     /// Moves the position over `bytes`, and keeps the last of them.
     fn advance(&mut self, bytes: &[u8]) {
-        const TAIL: usize = TAIL_BYTES_MAX as usize;
+        let tail_bytes_max = usize::try_from(TAIL_BYTES_MAX).unwrap_or(usize::MAX);
         self.converted.position += bytes.len() as u64;
         let tail = &mut self.converted.tail;
-        if bytes.len() >= TAIL {
+        if bytes.len() >= tail_bytes_max {
             tail.clear();
-            tail.extend_from_slice(&bytes[bytes.len() - TAIL..]);
+            tail.extend_from_slice(&bytes[bytes.len() - tail_bytes_max..]);
         } else {
             tail.extend_from_slice(bytes);
-            tail.drain(..tail.len().saturating_sub(TAIL));
+            tail.drain(..tail.len().saturating_sub(tail_bytes_max));
         }
     }
 

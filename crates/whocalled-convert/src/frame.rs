@@ -348,22 +348,22 @@ mod tests {
         check("{\"records\":[{\"a\":1},{\"b\":[2]}]}\n", End::Sealed, &["{\"a\":1}", "{\"b\":[2]}"], "");
         check(
             "{\n  \"records\": [\n    {\n      \"a\": 1\n    },\n    {\"b\": \"x\"}\n  ]\n}\n",
-            End::Open,
+            End::Sealed,
             &["{\n      \"a\": 1\n    }", "{\"b\": \"x\"}"],
             "",
         );
-        check("{\"records\":[]}", End::Open, &[], "");
+        check("{\"records\":[]}", End::Sealed, &[], "");
     }
 
     #[test]
     fn a_wrapper_on_every_line() {
-        check("{\"records\":[{\"a\":1}]}\n{\"records\":[{\"b\":2}]}\n", End::Open, &["{\"a\":1}", "{\"b\":2}"], "");
+        check("{\"records\":[{\"a\":1}]}\n{\"records\":[{\"b\":2}]}\n", End::Sealed, &["{\"a\":1}", "{\"b\":2}"], "");
     }
 
     #[test]
     fn rest_answers_and_bare_arrays() {
-        check("{\"value\":[{\"a\":1}],\"nextLink\":\"x}\"}\n", End::Open, &["{\"a\":1}"], "");
-        check("[{\"a\":1},\n{\"b\":2}]\n", End::Open, &["{\"a\":1}", "{\"b\":2}"], "");
+        check("{\"value\":[{\"a\":1}],\"nextLink\":\"x}\"}\n", End::Sealed, &["{\"a\":1}"], "");
+        check("[{\"a\":1},\n{\"b\":2}]\n", End::Sealed, &["{\"a\":1}", "{\"b\":2}"], "");
     }
 
     #[test]
@@ -388,6 +388,6 @@ mod tests {
 
     #[test]
     fn a_lost_quote_in_an_array_costs_one_record() {
-        check("[\n{\"a\":\"x},\n{\"b\":2}\n]\n", End::Open, &["{\"a\":\"x},", "{\"b\":2}"], "");
+        check("[\n{\"a\":\"x},\n{\"b\":2}\n]\n", End::Sealed, &["{\"a\":\"x},", "{\"b\":2}"], "");
     }
 }

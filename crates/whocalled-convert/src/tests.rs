@@ -1,5 +1,7 @@
 //! Behaviour of the converter as a whole: counts, offsets, torn ends and limits.
 
+#![expect(clippy::cast_possible_truncation, reason = "the texts of these tests are short")]
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;

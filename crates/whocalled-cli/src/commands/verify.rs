@@ -108,9 +108,9 @@ async fn counts(session: &Session, lake: &Lake, verification: &mut Verification)
                 (row["blob"].as_str().unwrap_or_default(), row["row_count"].as_u64().unwrap_or_default());
             let counts = counted.entry(blob.to_owned()).or_default();
             if table == Table::Rejects {
-                counts.1 += count
+                counts.1 += count;
             } else {
-                counts.0 += count
+                counts.0 += count;
             }
             verification.rows_counted += count;
         }
