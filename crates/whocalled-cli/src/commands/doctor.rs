@@ -49,6 +49,10 @@ pub(super) async fn run(context: &Context, args: &Doctor) -> anyhow::Result<()> 
         }
         Err(error) => findings.fail("archive", &format!("{error:#}"))?,
     }
+    if args.lake.lake.is_none() && context.settings.lake.is_none() {
+        findings.warn("lake", "none was given, so none was looked at: add --lake LAKE")?;
+        return conclude(&findings);
+    }
     match context.lake(args.lake.lake.as_ref()).await {
         Ok(lake) => {
             let text = format!("{}: batch {}, {} blobs", lake.location(), lake.last_batch(), lake.positions().len());
@@ -61,6 +65,10 @@ pub(super) async fn run(context: &Context, args: &Doctor) -> anyhow::Result<()> 
             _ => findings.fail("lake", &format!("{error:#}"))?,
         },
     }
+    conclude(&findings)
+}
+
+fn conclude(findings: &Findings) -> anyhow::Result<()> {
     if findings.failed { Err(Ended(Exit::Incomplete).into()) } else { Ok(()) }
 }
 
