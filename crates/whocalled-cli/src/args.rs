@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// A lost race for a commit is an error of ours, with a message of its own, and not one of the
+/// library that noticed it.
+const DEFAULT_LOG: &str = "warn,deltalake_core::kernel::transaction=off";
+
 /// Who called Azure OpenAI? Converts archived Azure logs to a Delta lake and says, for every
 /// data-plane call, which principal is behind it, with the evidence and how sure it is.
 #[derive(Debug, Parser)]
@@ -32,7 +36,7 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// What to log to stderr: error, warn, info, debug, trace, or a filter such as whocalled_fetch=debug
-    #[arg(long, global = true, env = "WHOCALLED_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, global = true, env = "WHOCALLED_LOG", default_value = DEFAULT_LOG, value_name = "FILTER")]
     pub(crate) log: String,
 }
 

@@ -11,7 +11,7 @@ mod failpoint;
 mod settings;
 mod time;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,8 +32,9 @@ fn main() -> ExitCode {
     };
     match start(cli) {
         Ok(()) => Exit::Success.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            if !error.is::<Ended>() && !is_broken_pipe(&error) {
+            if !error.is::<Ended>() {
                 drop(writeln!(std::io::stderr(), "error: {}", describe(&error)));
             }
             exit_of(&error).into()
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
 fn start(cli: Cli) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&cli.global.log)
         .map_err(|error| exit::Usage(format!("--log {}: {error}", cli.global.log)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true).init();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     let context = Context { settings: Settings::load(cli.global.config.as_deref())?, quiet: cli.global.quiet };
     commands::run(&context, cli.command)
 }
@@ -65,10 +67,8 @@ fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Whether the reader of our output has gone away, as `head` does, which is no failure.
+/// Whether the reader of our output has gone away, as `head` does, which is no failure. Writers of
+/// formats pass the system's error on as text.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| cause.to_string().contains("Broken pipe"))
 }

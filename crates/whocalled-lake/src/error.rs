@@ -108,7 +108,7 @@ pub enum Error {
         source: AdvanceError,
     },
     /// Another run decided this batch number first.
-    #[error("another run committed batch {batch} first: recover the lake, plan again and retry")]
+    #[error("another run committed batch {batch} first, so nothing of this run's is in the lake: run it again")]
     Conflict {
         /// The number that both wanted.
         batch: i64,
