@@ -39,8 +39,8 @@ pub struct Column {
     pub name: &'static str,
     /// How a field's value becomes the column's.
     pub kind: Kind,
-    /// Where in a record the value may be; the first that has one wins, and a second, different
-    /// one goes to `extra`. Keys are separated by `>`, and matched whatever their case.
+    /// Where in a record the value may be; the first that the record holds wins, in the record's own
+    /// order, and a second, different one goes to `extra`. Keys are separated by `>`, and matched whatever their case.
     pub from: &'static [&'static str],
     /// What it means, in which unit; one sentence for the reference. Empty for hidden fields.
     pub about: &'static str,

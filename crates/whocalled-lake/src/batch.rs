@@ -17,7 +17,8 @@ pub struct BlobState {
     pub created_at: Option<DateTime<Utc>>,
     /// When the blob was last modified, if the archive said so at the last commit.
     pub modified_at: Option<DateTime<Utc>>,
-    /// How long the blob was when last listed, in bytes.
+    /// How far the blob was looked at, in bytes: its length when last listed, or less where reading it
+    /// ended early.
     pub listed_bytes: u64,
     /// How many rows this generation gave, rejects apart.
     pub row_count: u64,

@@ -93,7 +93,7 @@ impl BlobName {
 
 /// Where `/y=` begins, the last time it occurs: a resource's own name cannot hold a `=`.
 fn hour_start(name: &str) -> Option<usize> {
-    name.rfind("/y=").or_else(|| name.rfind("/Y="))
+    name.rfind("/y=")
 }
 
 impl fmt::Display for BlobName {
