@@ -6,3 +6,4 @@ mod bad_input;
 mod commands;
 mod decoding;
 mod growth;
+mod parts;

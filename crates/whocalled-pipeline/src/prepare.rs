@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use whocalled_convert::{BlobPart, Converted, Converter};
 use whocalled_fetch::Archive;
-use whocalled_types::{Limits, Table};
+use whocalled_types::{Limits, TAIL_BYTES_MAX, Table};
 
 use crate::Error;
 use crate::error::ends_run;
@@ -114,7 +114,9 @@ impl<'a> Preparer<'a> {
 
     /// The next bytes of a blob from `at` on, at most a segment of them.
     async fn segment(&self, read: &Read, at: u64) -> Result<Bytes, whocalled_fetch::Error> {
-        let end = read.upto.min(at + self.limits.segment_bytes_max as u64);
+        // The first one holds the whole tail, and something after it.
+        let length = (self.limits.segment_bytes_max as u64).max(2 * TAIL_BYTES_MAX);
+        let end = read.upto.min(at + length);
         self.archive.read(&read.blob.name, at..end).await
     }
 
