@@ -55,6 +55,14 @@ async fn a_growing_account_is_converted_between_its_growths() -> Result<()> {
     recreate(&service, CONTAINER, NAME, line(4).as_bytes()).await?;
     assert_eq!(convert().json()["findings"].as_array().map(Vec::len), Some(1));
     assert_eq!(ids(&scratch), "correlation_id\nid-4\n");
+
+    // Restored as it was: looked at once, and not again. Times of creation are whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    recreate(&service, CONTAINER, NAME, line(4).as_bytes()).await?;
+    let restored = convert().json();
+    assert_eq!((restored["blobs_read"].as_u64(), restored["rows"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(convert().json()["blobs_read"], 0);
+    assert_eq!(ids(&scratch), "correlation_id\nid-4\n");
     Ok(())
 }
 

@@ -141,6 +141,19 @@ fn a_blob_made_anew_replaces_its_rows_and_is_a_finding() {
 }
 
 #[test]
+fn a_blob_that_stays_torn_is_a_finding() {
+    let mut model = Model::new();
+    let torn = line(2);
+    model.append(1, format!("{}{}", line(1), &torn[..30]).as_bytes());
+    assert_eq!(model.check()["findings"].as_array().map(Vec::len), Some(0), "it may still grow");
+    let sealed =
+        run(model.scratch.path(), &["convert", "archive", "--lake", "lake", "--seal-after", "0s"]).success().json();
+    assert_eq!(sealed["findings"][0]["kind"], "torn");
+    model.append(1, &torn.as_bytes()[30..]);
+    assert_eq!(model.check()["bytes_left"]["torn"], 0);
+}
+
+#[test]
 fn a_deleted_blob_keeps_its_rows() {
     let mut model = Model::new();
     model.append(1, line(1).as_bytes());

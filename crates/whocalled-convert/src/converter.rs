@@ -116,12 +116,12 @@ impl Converter {
             let (plan, builder) = &mut self.tables[Self::index(table)];
             let mut row = Row::decode(plan, &mut self.scratch, text, self.limits.nesting_max)
                 .map_err(|error| format!("{} at byte {}", error.what, error.at))?;
+            if matches!(table, Table::Other | Table::SignIns) {
+                row.set_if_null("category", category);
+            }
             row.derive(scope);
             let own = own_table(&row, category, scope);
             if own == table {
-                if plan.category.is_some() && table == Table::Other {
-                    row.set_if_null("category", category);
-                }
                 let Slot::Integer(_) = row.slots()[plan.time] else {
                     return Err(no_time(text));
                 };

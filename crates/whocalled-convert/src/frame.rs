@@ -235,7 +235,13 @@ fn wrapper(bytes: &[u8]) -> Option<usize> {
         return None;
     }
     at += 1 + space(&bytes[at + 1..]);
-    (bytes.get(at) == Some(&b'[')).then_some(at + 1)
+    if bytes.get(at) != Some(&b'[') {
+        return None;
+    }
+    // An array of anything but records is a field of a record. What is not there yet decides
+    // nothing: whoever asks asks again once more has come.
+    let first = at + 1 + space(&bytes[at + 1..]);
+    matches!(bytes.get(first), Some(b'{' | b']')).then_some(at + 1)
 }
 
 /// Where the brackets that are open come to be closed.
@@ -364,6 +370,11 @@ mod tests {
     fn rest_answers_and_bare_arrays() {
         check("{\"value\":[{\"a\":1}],\"nextLink\":\"x}\"}\n", End::Sealed, &["{\"a\":1}"], "");
         check("[{\"a\":1},\n{\"b\":2}]\n", End::Sealed, &["{\"a\":1}", "{\"b\":2}"], "");
+    }
+
+    #[test]
+    fn an_array_of_anything_but_records_is_a_field() {
+        check("{\"value\":[1,2],\"a\":1}\n", End::Open, &["{\"value\":[1,2],\"a\":1}"], "");
     }
 
     #[test]

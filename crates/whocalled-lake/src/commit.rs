@@ -48,11 +48,6 @@ pub struct Recovery {
 }
 
 impl Lake {
-    /// A batch to be filled.
-    pub fn new_batch(&self, run_id: impl Into<String>, archive: impl Into<String>) -> Batch {
-        Batch { run_id: run_id.into(), archive: archive.into(), ..Batch::default() }
-    }
-
     /// Commits a batch as a whole, or fails.
     ///
     /// After an error nothing of the batch is visible, with two exceptions, and `recover` settles

@@ -90,7 +90,7 @@ impl Archive {
 
     /// Everything that is not committed yet, as one batch.
     fn batch(&self, lake: &Lake) -> Batch {
-        let mut batch = lake.new_batch("run-1", "directory");
+        let mut batch = Batch { run_id: "run-1".to_owned(), archive: "directory".to_owned(), ..Batch::default() };
         for (blob, (generation, records)) in &self.0 {
             let position = lake.positions().get(blob).map(|state| &state.position);
             let from = position.filter(|it| it.generation == *generation).map_or(0, |it| it.bytes);

@@ -50,8 +50,10 @@ pub enum FindingKind {
     Rewritten,
     /// The blob is larger than the limit, and is not read.
     OverLimit,
-    /// The blob was listed, and could not be read as it was listed: deleted, cut, or offline.
+    /// The blob was listed, and could not be read as it was listed: deleted, or cut.
     Gone,
+    /// The blob has been quiet for long, and does not end in a complete record.
+    Torn,
 }
 
 /// A part of a blob to be read.
@@ -69,6 +71,9 @@ pub(crate) struct Read {
     pub(crate) sealed: bool,
     /// Whether it begins a generation, so that the rows of the one before must go.
     pub(crate) replaces: bool,
+    /// Whether the blob has another time of creation than was committed, which is to be committed
+    /// even if its bytes are the same.
+    pub(crate) recreated: bool,
     /// Where this part ends; the blob's length unless it is read in parts.
     pub(crate) upto: u64,
     /// The position when the run was planned.
@@ -99,6 +104,7 @@ impl Read {
         self.framing = position.framing;
         self.tail = (position.tail_bytes > 0).then_some((position.tail_bytes, position.tail_hash));
         self.replaces = false;
+        self.recreated = false;
         self.upto = self.blob.bytes;
         self.part_factor = 1;
     }
@@ -189,6 +195,7 @@ impl Plan {
             tail: None,
             sealed,
             replaces: false,
+            recreated: false,
             upto,
             planned_from: 0,
             part_factor: 1,
@@ -218,6 +225,7 @@ impl Plan {
         }
         read.planned_from = position.bytes;
         read.go_on(position.clone());
+        read.recreated = recreated;
         self.reads.push_back(read);
     }
 }

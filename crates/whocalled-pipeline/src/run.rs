@@ -174,14 +174,18 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
         let left = read.blob.bytes - position;
         match &failure {
             None => receipt.bytes_left.torn += left,
-            Some(error) if error.kind() == ErrorKind::Skip => receipt.bytes_left.gone += left,
+            Some(error) if is_gone(error) => receipt.bytes_left.gone += left,
             Some(_) => receipt.bytes_left.failed += left,
         }
     }
     let whole = failure.is_none() && read.upto == read.blob.bytes;
+    if whole && read.sealed && position < read.blob.bytes {
+        let detail = format!("its last {} bytes are no complete record", read.blob.bytes - position);
+        receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Torn, detail });
+    }
     match failure {
         // A lifecycle rule's doing, say: nothing that another run could mend.
-        Some(error) if error.kind() == ErrorKind::Skip => {
+        Some(error) if is_gone(&error) => {
             receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Gone, detail: error.to_string() });
         }
         Some(error) => receipt.failures.push(Failure { blob: blob.clone(), position, reason: error.to_string() }),
@@ -192,7 +196,7 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
     receipt.records += converted.record_count;
     receipt.rows += converted.row_count;
     receipt.rejects += converted.reject_count;
-    if position == read.from && !read.replaces {
+    if position == read.from && !read.replaces && !read.recreated {
         // A part without the end of a record: the next is to be longer.
         read.part_factor *= 2;
         return continues.then_some(read);
@@ -217,4 +221,10 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
     });
     read.go_on(to);
     continues.then_some(read)
+}
+
+/// Whether a blob is not there as it was listed, so that no run can read it. One whose bytes are
+/// offline is there, and can be rehydrated.
+fn is_gone(error: &whocalled_fetch::Error) -> bool {
+    error.kind() == ErrorKind::Skip && !matches!(error, whocalled_fetch::Error::Offline { .. })
 }
