@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use whocalled_types::{BlobName, is_log_container};
+use whocalled_types::{BlobName, HourSpan, is_log_container};
 
 use crate::{Counters, Error, ListedBlob};
 
@@ -64,6 +64,23 @@ impl Directory {
     }
 
     pub(crate) fn list(&self, container: &str, prefix: &str) -> BoxStream<'static, Result<Vec<ListedBlob>, Error>> {
+        self.walk(container, prefix, None)
+    }
+
+    pub(crate) fn list_hours(
+        &self,
+        container: &str,
+        hours: HourSpan,
+    ) -> BoxStream<'static, Result<Vec<ListedBlob>, Error>> {
+        self.walk(container, "", Some(hours))
+    }
+
+    fn walk(
+        &self,
+        container: &str,
+        prefix: &str,
+        hours: Option<HourSpan>,
+    ) -> BoxStream<'static, Result<Vec<ListedBlob>, Error>> {
         if container.is_empty() || container.contains(['/', '\\', '\0']) || container == "." || container == ".." {
             let what = format!("container {container}");
             return stream::once(async { Err(Error::Gone { what }) }).boxed();
@@ -72,6 +89,7 @@ impl Directory {
             root: self.root.join(container),
             container: container.to_owned(),
             prefix: prefix.to_owned(),
+            hours,
             pending: vec![Entry::Directory(String::new())],
         };
         stream::try_unfold(walk, |mut walk| async {
@@ -104,6 +122,7 @@ struct Walk {
     root: PathBuf,
     container: String,
     prefix: String,
+    hours: Option<HourSpan>,
     /// What is still to be looked at, the next one last.
     pending: Vec<Entry>,
 }
@@ -121,11 +140,12 @@ impl Entry {
         }
     }
 
-    fn may_match(&self, prefix: &str) -> bool {
-        match self {
+    fn may_match(&self, prefix: &str, hours: Option<HourSpan>) -> bool {
+        let named = match self {
             Self::Directory(name) => name.starts_with(prefix) || prefix.starts_with(name),
             Self::File(name) => name.starts_with(prefix),
-        }
+        };
+        named && hours.is_none_or(|hours| hours.may_be_below(self.name()))
     }
 }
 
@@ -139,7 +159,7 @@ impl Walk {
                 Some(Entry::File(name)) => page.extend(self.blob(name)?),
                 Some(Entry::Directory(name)) => {
                     let mut entries = self.entries(&name)?;
-                    entries.retain(|entry| entry.may_match(&self.prefix));
+                    entries.retain(|entry| entry.may_match(&self.prefix, self.hours));
                     entries.sort_unstable_by(|a, b| b.name().cmp(a.name()));
                     self.pending.append(&mut entries);
                 }

@@ -148,6 +148,14 @@ pub enum Error {
         /// Why, the last time.
         source: Cause,
     },
+    /// The account failed so often in this run that it had better be left alone.
+    #[error("{endpoint} fails too often, and the run's budget of repetitions is used up; run again later")]
+    Exhausted {
+        /// The account.
+        endpoint: String,
+        /// The last failure.
+        source: Cause,
+    },
     /// The account's answer is not one that the protocol allows.
     #[error("{endpoint} gave an answer to {what} that cannot be used: {reason}")]
     Protocol {
@@ -164,7 +172,7 @@ impl Error {
     /// What the caller should do: come again later, go on without the blob, or stop.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::Interrupted { .. } => ErrorKind::Retry,
+            Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Exhausted { .. } => ErrorKind::Retry,
             Self::Gone { .. } | Self::Shrank { .. } | Self::Offline { .. } => ErrorKind::Skip,
             // 409 and 412 are answers to a blob that changes under the request.
             Self::Service { status: 408 | 409 | 412 | 429 | 500.., .. } => ErrorKind::Retry,

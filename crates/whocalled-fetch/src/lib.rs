@@ -24,14 +24,16 @@
 //! # }
 //! ```
 //!
-//! Every request of a run goes through one retry policy (module `retry`); how many run at the same
-//! time, and how large a range they ask for, is the caller's business.
+//! Every request of a run goes through one retry policy (module `retry`), and how many run at the same
+//! time follows what the account bears (module `pace`). How large a range is asked for is the
+//! caller's business.
 
 mod account;
 mod auth;
 mod directory;
 mod error;
 mod location;
+mod pace;
 mod retry;
 mod sas;
 mod secret;
@@ -42,10 +44,11 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use whocalled_types::BlobName;
+use whocalled_types::{BlobName, HourSpan};
 
 pub use auth::{Auth, AuthKind};
 pub use error::{Cause, Error};
+pub use retry::RetryPolicy;
 pub use sas::account_sas;
 pub use secret::Secret;
 pub use traffic::Traffic;
@@ -98,13 +101,26 @@ impl Archive {
     /// All of kind `Abort`: a location that is none, a missing directory, a SAS that has expired or
     /// lacks a permission, or no credential that answers.
     pub async fn open(location: &str, auth: Auth, now: DateTime<Utc>) -> Result<Self, Error> {
+        Self::open_with(location, auth, now, RetryPolicy::default()).await
+    }
+
+    /// As [`Archive::open`], with another policy of repeating what fails.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub async fn open_with(
+        location: &str,
+        auth: Auth,
+        now: DateTime<Utc>,
+        policy: RetryPolicy,
+    ) -> Result<Self, Error> {
         let counters = Arc::new(Counters::default());
         let (source, display) = match Location::parse(location)? {
             Location::Directory(path) => {
                 (Source::Directory(Directory::open(path, Arc::clone(&counters)).await?), location.to_owned())
             }
             Location::Account(url) => {
-                let account = Account::open(url, auth, now, Arc::clone(&counters)).await?;
+                let account = Account::open(url, auth, now, policy, Arc::clone(&counters)).await?;
                 let display = account.display();
                 (Source::Account(Box::new(account)), display)
             }
@@ -158,6 +174,19 @@ impl Archive {
         match &self.source {
             Source::Directory(directory) => directory.list(container, prefix),
             Source::Account(account) => account.list(container, prefix),
+        }
+    }
+
+    /// The blobs of a container whose names are of `hours`, and those whose names have no hour, in the
+    /// order of their names. Of an account it takes about one request for each resource, however
+    /// many hours the archive holds.
+    ///
+    /// # Errors
+    /// As [`Archive::list`].
+    pub fn list_hours(&self, container: &str, hours: HourSpan) -> BoxStream<'_, Result<Vec<ListedBlob>, Error>> {
+        match &self.source {
+            Source::Directory(directory) => directory.list_hours(container, hours),
+            Source::Account(account) => account.list_hours(container, hours),
         }
     }
 

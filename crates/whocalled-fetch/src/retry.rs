@@ -1,145 +1,156 @@
 //! How often, and for how long, a request is tried again: the one place that says.
 //!
-//! Three layers, from the inside: a [`Guard`] bounds the wait for one answer; the SDK's policy
-//! repeats a request that was throttled or failed, backing off exponentially with jitter and
-//! honouring `Retry-After`; [`Backoff`] paces the resumption of a body that broke off, which the SDK
-//! leaves to its caller.
+//! The SDK is told to try nothing again. Every request that fails is judged here: a [`Trial`] is what
+//! one operation (a page of a listing, a range of a blob) may cost, and [`Pace`](crate::pace::Pace)
+//! is what all operations of an account share: how many run at a time, a pause that the account
+//! asked for, and the budget of repetitions.
 
 use std::{
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
 use azure_core::{
     error::ErrorKind,
     http::{
-        ClientOptions, Context, ExponentialRetryOptions, Request, RetryOptions, UserAgentOptions,
-        policies::{Policy, PolicyResult},
+        headers::{Headers, RETRY_AFTER},
+        policies::get_retry_after,
     },
-    time,
+    time::OffsetDateTime,
 };
-use whocalled_types::BlobName;
+use tokio::time::Instant;
 
-use crate::Counters;
-
-/// How long the first answer of an account is waited for: an account that cannot be reached has to
-/// be reported while its user is still watching.
+/// How often an account that never answered is tried: its user is still watching.
+const FIRST_ATTEMPT_COUNT_MAX: u32 = 5;
+/// How long the first answer of an account is waited for.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How long any later answer's head is waited for.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// How long the next bytes of a body are waited for, before it is taken to have broken off.
-pub(crate) const STALL_MAX: Duration = Duration::from_secs(20);
-/// How often a body is resumed without one more byte coming.
-const RESUME_COUNT_MAX: u32 = 5;
-const RESUME_DELAY: Duration = Duration::from_millis(200);
 
-/// Options for every client of an account: retries, the guard, and who is asking.
-pub(crate) fn client_options(guard: Arc<Guard>) -> ClientOptions {
-    ClientOptions {
-        per_try_policies: vec![guard],
-        // Waits of about 0.4, 0.8, 1.6, 3.2 and 6.4 s: 12 s in all where a connection is refused.
-        retry: RetryOptions::exponential(ExponentialRetryOptions {
-            initial_delay: time::Duration::milliseconds(200),
-            max_retries: 5,
-            max_total_elapsed: time::Duration::seconds(60),
-            max_delay: time::Duration::seconds(30),
-        }),
-        user_agent: UserAgentOptions { application_id: Some("whocalled".to_owned()) },
-        ..ClientOptions::default()
-    }
+/// How failed requests are repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often a request is tried in a row without one byte coming.
+    pub attempt_count_max: u32,
+    /// How long is waited before the first repetition, about; each further wait is twice as long.
+    pub delay_initial: Duration,
+    /// The longest wait, where the account names none.
+    pub delay_max: Duration,
+    /// The longest wait that the account may ask for with `Retry-After`; it is cut to this.
+    pub retry_after_max: Duration,
+    /// How long the head of an answer is waited for.
+    pub answer_max: Duration,
+    /// How long the next bytes of a body are waited for, before it is taken to have broken off.
+    pub stall_max: Duration,
+    /// How long one operation may take, all its attempts and waits included.
+    pub operation_max: Duration,
+    /// How many repetitions a run may make, over all its requests. Every two requests that go well
+    /// give one back, so that only an account that keeps failing uses it up.
+    pub budget: u32,
 }
 
-/// Counts requests and bounds the wait for each one's answer.
-#[derive(Debug, Default)]
-pub(crate) struct Guard {
-    counters: Arc<Counters>,
-    /// Whether the account has ever answered.
-    answered: AtomicBool,
-}
-
-impl Guard {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, answered: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn has_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
-    }
-}
-
-#[expect(elided_lifetimes_in_paths, reason = "async_trait counts lifetimes as the SDK's trait writes them")]
-#[async_trait::async_trait]
-impl Policy for Guard {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let Some((first, rest)) = next.split_first() else {
-            return Err(azure_core::Error::with_message(ErrorKind::Other, "no transport policy follows"));
-        };
-        self.counters.count_request();
-        let answered = self.has_answered();
-        let limit = if answered { ANSWER_MAX } else { FIRST_ANSWER_MAX };
-        match tokio::time::timeout(limit, first.send(ctx, request, rest)).await {
-            Ok(result) => {
-                if result.is_ok() {
-                    self.answered.store(true, Ordering::Relaxed);
-                }
-                result
-            }
-            // The SDK tries an I/O error again, and no other kind: an account that never answered
-            // would only be waited for as long again.
-            Err(_) => {
-                let kind = if answered { ErrorKind::Io } else { ErrorKind::Other };
-                Err(azure_core::Error::new(kind, NoAnswer(limit)))
-            }
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempt_count_max: 8,
+            delay_initial: Duration::from_millis(250),
+            delay_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_mins(2),
+            answer_max: Duration::from_secs(30),
+            stall_max: Duration::from_secs(20),
+            operation_max: Duration::from_mins(10),
+            budget: 500,
         }
     }
 }
 
-/// No answer came in time.
-#[derive(Debug)]
-pub(crate) struct NoAnswer(Duration);
-
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer within {} s", self.0.as_secs())
+impl RetryPolicy {
+    /// How long the head of an answer is waited for, given whether the account ever answered.
+    pub(crate) fn answer_max(&self, answered: bool) -> Duration {
+        if answered { self.answer_max } else { self.answer_max.min(FIRST_ANSWER_MAX) }
     }
 }
 
-impl std::error::Error for NoAnswer {}
+/// What a failed request says about trying it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It would fail again.
+    Final,
+    /// The account is busy: it may say for how long, and wants fewer requests.
+    Throttled(Option<Duration>),
+    /// The account, or the way to it, failed this time.
+    Transient(Option<Duration>),
+}
 
-/// Paces the resumption of one blob's body.
-pub(crate) struct Backoff {
+impl Verdict {
+    /// Judges the SDK's error.
+    pub(crate) fn of(error: &azure_core::Error) -> Self {
+        match error.kind() {
+            ErrorKind::HttpResponse { status, raw_response, .. } => {
+                let after = raw_response.as_ref().and_then(|it| retry_after(it.headers()));
+                match u16::from(*status) {
+                    429 | 503 => Self::Throttled(after),
+                    408 | 500 | 502 | 504 => Self::Transient(after),
+                    _ => Self::Final,
+                }
+            }
+            ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion => Self::Transient(None),
+            _ => Self::Final,
+        }
+    }
+}
+
+/// How long the account asks to be left alone.
+fn retry_after(headers: &Headers) -> Option<Duration> {
+    let wait = get_retry_after(headers, OffsetDateTime::now_utc, &[RETRY_AFTER])?;
+    Some(Duration::from_secs_f64(wait.as_seconds_f64().max(0.0)))
+}
+
+/// The attempts of one operation.
+pub(crate) struct Trial<'a> {
+    policy: &'a RetryPolicy,
+    began_at: Instant,
     seed: u64,
     attempt_count: u32,
 }
 
-impl Backoff {
-    pub(crate) fn new(blob: &BlobName) -> Self {
+impl<'a> Trial<'a> {
+    /// Before the first attempt. The jitter of the waits comes from `what`: it is there to keep
+    /// operations apart, and a given run stays repeatable.
+    pub(crate) fn new(policy: &'a RetryPolicy, what: &str) -> Self {
         let mut hasher = DefaultHasher::new();
-        blob.hash(&mut hasher);
-        Self { seed: hasher.finish(), attempt_count: 0 }
+        what.hash(&mut hasher);
+        Self { policy, began_at: Instant::now(), seed: hasher.finish(), attempt_count: 0 }
     }
 
-    /// How often the body broke off since the last byte came.
+    /// How often it failed since the last byte came.
     pub(crate) fn attempt_count(&self) -> u32 {
         self.attempt_count
     }
 
-    /// Notes that the body broke off, and how long to wait before it is resumed; `None` where it
-    /// has been tried often enough. Bytes that came in between start the count anew.
-    pub(crate) fn broke_off(&mut self, progressed: bool) -> Option<Duration> {
-        self.attempt_count = if progressed { 1 } else { self.attempt_count + 1 };
-        (self.attempt_count <= RESUME_COUNT_MAX).then(|| {
-            let base = RESUME_DELAY * 2u32.pow(self.attempt_count - 1);
-            // The jitter, of up to half the wait, comes from the blob's name: it is there to keep
-            // the reads of different blobs apart, and a given run stays repeatable.
-            let jitter = self.seed.rotate_left(self.attempt_count * 7) % 512;
-            base + base.mul_f64(jitter as f64 / 1024.0)
-        })
+    /// Notes that bytes came: the count starts anew.
+    pub(crate) fn progressed(&mut self) {
+        self.attempt_count = 0;
+    }
+
+    /// Notes a failure, and says how long to wait before the next attempt; `None` where there is to
+    /// be none. `answered` is whether the account ever answered.
+    pub(crate) fn failed(&mut self, verdict: Verdict, answered: bool) -> Option<Duration> {
+        self.attempt_count += 1;
+        let after = match verdict {
+            Verdict::Final => return None,
+            Verdict::Throttled(after) | Verdict::Transient(after) => after,
+        };
+        let attempt_count_max = self.policy.attempt_count_max;
+        let attempt_count_max =
+            if answered { attempt_count_max } else { attempt_count_max.min(FIRST_ATTEMPT_COUNT_MAX) };
+        if self.attempt_count >= attempt_count_max {
+            return None;
+        }
+        let doubled = self.policy.delay_initial.saturating_mul(1 << (self.attempt_count - 1).min(20));
+        let base = doubled.min(self.policy.delay_max);
+        let jitter = self.seed.rotate_left(self.attempt_count * 7) % 512;
+        let backoff = base / 2 + base.mul_f64(jitter as f64 / 512.0);
+        let wait = backoff.max(after.unwrap_or_default().min(self.policy.retry_after_max));
+        (self.began_at.elapsed() + wait < self.policy.operation_max).then_some(wait)
     }
 }
 
@@ -147,27 +158,46 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn backoff(name: &str) -> Backoff {
-        Backoff::new(&BlobName { container: "insights-logs-audit".to_owned(), name: name.to_owned() })
-    }
+    const TRANSIENT: Verdict = Verdict::Transient(None);
 
     #[test]
     fn waits_grow_and_end() {
-        let mut it = backoff("a");
-        let waits: Vec<Duration> = std::iter::from_fn(|| it.broke_off(false)).collect();
-        assert_eq!(waits.len(), 5);
-        for (wait, shortest) in waits.iter().zip([200, 400, 800, 1600, 3200]) {
-            let shortest = Duration::from_millis(shortest);
-            assert!(*wait >= shortest && *wait < shortest.mul_f64(1.5), "{wait:?}");
+        let policy = RetryPolicy::default();
+        let mut trial = Trial::new(&policy, "a");
+        let waits: Vec<Duration> = std::iter::from_fn(|| trial.failed(TRANSIENT, true)).collect();
+        assert_eq!(waits.len(), 7);
+        for (wait, base) in waits.iter().zip([250, 500, 1000, 2000, 4000, 8000, 16000]) {
+            let base = Duration::from_millis(base);
+            assert!(*wait >= base / 2 && *wait < base.mul_f64(1.5), "{wait:?}");
         }
+        assert_ne!(Trial::new(&policy, "b").failed(TRANSIENT, true), Trial::new(&policy, "c").failed(TRANSIENT, true));
     }
 
     #[test]
-    fn progress_starts_the_count_anew_and_blobs_differ() {
-        let mut it = backoff("a");
-        while it.broke_off(false).is_some() {}
-        assert!(it.broke_off(true).is_some());
-        assert_eq!(it.attempt_count(), 1);
-        assert_ne!(backoff("a").broke_off(true), backoff("b").broke_off(true));
+    fn progress_starts_the_count_anew() {
+        let policy = RetryPolicy::default();
+        let mut trial = Trial::new(&policy, "a");
+        while trial.failed(TRANSIENT, true).is_some() {}
+        trial.progressed();
+        assert!(trial.failed(TRANSIENT, true).is_some());
+        assert_eq!(trial.attempt_count(), 1);
+    }
+
+    #[test]
+    fn the_account_may_ask_for_a_longer_wait_up_to_a_limit() {
+        let policy = RetryPolicy { delay_initial: Duration::from_millis(1), ..RetryPolicy::default() };
+        let wait = |seconds| {
+            Trial::new(&policy, "a").failed(Verdict::Throttled(Some(Duration::from_secs(seconds))), true)
+        };
+        assert_eq!(wait(3), Some(Duration::from_secs(3)));
+        assert_eq!(wait(3600), Some(policy.retry_after_max));
+        assert_eq!(Trial::new(&policy, "a").failed(Verdict::Final, true), None);
+    }
+
+    #[test]
+    fn an_operation_has_a_deadline() {
+        let policy = RetryPolicy { operation_max: Duration::from_secs(2), ..RetryPolicy::default() };
+        let mut trial = Trial::new(&policy, "a");
+        assert_eq!(trial.failed(Verdict::Throttled(Some(Duration::from_secs(5))), true), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Hour;
+
 /// What every resource log container's name starts with.
 pub const CONTAINER_LOGS_PREFIX: &str = "insights-logs-";
 /// The container of the Activity Log.
@@ -69,7 +71,7 @@ impl BlobName {
     ///
     /// Events are placed by time of receipt, so this says when the blob was begun and nothing
     /// firm about the times in it.
-    pub fn hour(&self) -> Option<(u16, u8, u8, u8)> {
+    pub fn hour(&self) -> Option<Hour> {
         let rest = &self.name[hour_start(&self.name)?..];
         let mut parts = rest.trim_start_matches('/').split('/');
         let mut field = |key: &str| parts.next()?.strip_prefix(key)?.strip_prefix('=');

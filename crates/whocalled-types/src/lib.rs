@@ -6,6 +6,7 @@
 
 mod blob;
 mod error;
+mod hours;
 mod limits;
 mod position;
 mod resource;
@@ -13,6 +14,7 @@ mod table;
 
 pub use blob::{BlobName, BlobScope, CONTAINER_ACTIVITY, CONTAINER_LOGS_PREFIX, CONTAINER_METRICS, is_log_container};
 pub use error::ErrorKind;
+pub use hours::{Hour, HourSpan, Seek};
 pub use limits::Limits;
 pub use position::{Advance, AdvanceError, Framing, Position, TAIL_BYTES_MAX};
 pub use resource::ResourceId;

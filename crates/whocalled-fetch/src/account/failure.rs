@@ -6,8 +6,8 @@ use azure_core::{error::ErrorKind, http::headers::HeaderName};
 use azure_storage_blob::StorageError;
 use whocalled_types::BlobName;
 
-use super::Account;
-use crate::{Error, error::Cause, retry::NoAnswer};
+use super::{Account, NoAnswer};
+use crate::{Error, error::Cause};
 
 impl Account {
     /// What a failed request for `what` means.
@@ -25,7 +25,7 @@ impl Account {
             },
             ErrorKind::DataConversion => self.nonsense(what, &Cause::innermost(&error).to_string()),
             ErrorKind::Connection => unreachable(Cause::innermost(&error)),
-            _ if no_answer(&error) || !self.guard.has_answered() => unreachable(Cause::innermost(&error)),
+            _ if no_answer(&error) || !self.pace.has_answered() => unreachable(Cause::innermost(&error)),
             _ => Error::Interrupted { what: what.to_owned(), attempt_count: 1, source: Cause::innermost(&error) },
         }
     }
@@ -71,7 +71,7 @@ impl Account {
     }
 }
 
-/// Whether the guard gave up waiting.
+/// Whether no answer came in time.
 fn no_answer(error: &azure_core::Error) -> bool {
     let mut source: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = source {

@@ -1,0 +1,129 @@
+//! Reads: exactly a range, resumed from the last byte received.
+
+use std::{num::NonZeroUsize, ops::Range};
+
+use azure_core::http::headers::{HeaderName, Headers};
+use azure_storage_blob::{BlobClient, models::BlobClientDownloadOptions};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use whocalled_types::BlobName;
+
+use super::Account;
+use crate::{
+    Error,
+    error::Cause,
+    retry::{Trial, Verdict},
+};
+
+/// Why a read did not get all of its range.
+enum Broken {
+    /// The answer began, and broke off: the rest can be asked for.
+    Body(Cause),
+    /// The answer is an error, or not to the question.
+    Answer(Verdict, Error),
+}
+
+impl Account {
+    pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+        let client = self.service.blob_client(&blob.container, &blob.name);
+        let what = format!("blob {blob}");
+        let wanted = usize::try_from(range.end - range.start)
+            .map_err(|_| self.nonsense(&what, "the range is larger than the memory"))?;
+        let mut bytes = BytesMut::with_capacity(wanted);
+        let mut trial = Trial::new(&self.policy, &what);
+        loop {
+            let received = bytes.len();
+            let from = range.start + received as u64;
+            let Err(broken) = self.receive(&client, blob, from..range.end, &mut bytes).await else {
+                return Ok(bytes.freeze());
+            };
+            if bytes.len() > received {
+                trial.progressed();
+            }
+            let (verdict, error) = match broken {
+                Broken::Answer(verdict, error) => (verdict, error),
+                Broken::Body(source) => {
+                    let what = format!("{what} at byte {}", range.start + bytes.len() as u64);
+                    (Verdict::Transient(None), Error::Interrupted { what, attempt_count: 1, source })
+                }
+            };
+            self.wait(&mut trial, verdict, error).await?;
+        }
+    }
+
+    /// Asks once for `range` and appends what comes of it to `bytes`.
+    async fn receive(
+        &self,
+        client: &BlobClient,
+        blob: &BlobName,
+        range: Range<u64>,
+        bytes: &mut BytesMut,
+    ) -> Result<(), Broken> {
+        let mut missing = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        // One partition as large as the range, so that one request goes out for it.
+        let options = BlobClientDownloadOptions {
+            range: Some(range.clone().into()),
+            parallel: NonZeroUsize::new(1),
+            partition_size: NonZeroUsize::new(missing),
+            ..BlobClientDownloadOptions::default()
+        };
+        let (pass, answer) = self
+            .send(client.download(Some(options)))
+            .await
+            .map_err(|error| Broken::Answer(Verdict::of(&error), self.read_failure(error, blob, &range)))?;
+        self.check_answer(&answer.headers, blob, &range).map_err(|error| Broken::Answer(Verdict::Final, error))?;
+        let mut body = answer.body;
+        while missing > 0 {
+            let stall_max = self.policy.stall_max;
+            let chunk = match tokio::time::timeout(stall_max, body.next()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(error))) => return Err(Broken::Body(Cause::innermost(&error))),
+                Ok(None) => return Err(Broken::Body(Cause::new("the body ended early"))),
+                Err(_) => {
+                    return Err(Broken::Body(Cause::new(format!("no byte within {} s", stall_max.as_secs_f32()))));
+                }
+            };
+            let taken = chunk.len().min(missing);
+            bytes.extend_from_slice(&chunk[..taken]);
+            self.counters.count_bytes(taken);
+            missing -= taken;
+        }
+        pass.succeeded();
+        Ok(())
+    }
+
+    /// Whether an answer holds the range that was asked for, and all of it.
+    fn check_answer(&self, headers: &Headers, blob: &BlobName, range: &Range<u64>) -> Result<(), Error> {
+        let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
+        let shrank = |bytes| Error::Shrank { blob: blob.clone(), from: range.start, to: range.end, bytes: Some(bytes) };
+        let what = || format!("blob {blob}");
+        let Some(content_range) = header("content-range") else {
+            // The whole blob, which is as good where the range begins with it. An empty blob is
+            // answered so, because no range of it can be satisfied.
+            return match header("content-length").and_then(|length| length.parse::<u64>().ok()) {
+                Some(length) if length < range.end => Err(shrank(length)),
+                _ if range.start == 0 => Ok(()),
+                _ => Err(self.nonsense(&what(), "the range that was asked for is ignored")),
+            };
+        };
+        let Some((first, last, length)) = parse_content_range(content_range) else {
+            return Err(self.nonsense(&what(), &format!("content-range is {content_range}")));
+        };
+        if length.is_some_and(|length| length < range.end) || last + 1 < range.end {
+            return Err(shrank(length.unwrap_or(last + 1)));
+        }
+        if first != range.start {
+            return Err(self.nonsense(&what(), &format!("content-range is {content_range}, not from {}", range.start)));
+        }
+        Ok(())
+    }
+}
+
+/// `bytes 0-99/1234` as first byte, last byte and length of the whole; `*` is a length that is not
+/// told.
+fn parse_content_range(header: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, length) = header.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let length = if length == "*" { None } else { Some(length.trim().parse().ok()?) };
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?, length))
+}
