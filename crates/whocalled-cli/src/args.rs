@@ -144,6 +144,10 @@ pub(crate) struct SelectionArgs {
     /// Only blobs of hours before this, by their names; a date means to its end
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
+    /// List the whole archive, not only the hours that can have changed since the last run. Done by
+    /// itself once a week
+    #[arg(long)]
+    pub(crate) list_all: bool,
 }
 
 /// The time that reports are about.
@@ -226,6 +230,12 @@ pub(crate) struct FetchSelection {
     /// Only blobs of hours before this, by their names
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// List the whole archive, not only the hours that can have changed since the last run
+    #[arg(long)]
+    pub(crate) list_all: bool,
+    /// Wait for another fetch into the same directory to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -244,9 +254,12 @@ pub(crate) struct Convert {
     /// [default: 3h]
     #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
     pub(crate) seal_after: Option<String>,
-    /// Print what would be read, and read nothing
+    /// Print the blobs, bytes and requests that a run would take, and read nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Wait for another run on the same lake to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Write the receipt to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
@@ -411,6 +424,9 @@ pub(crate) struct Nightly {
     /// csv, json, ndjson, markdown, parquet or table [default: csv]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Wait for another run on the same lake to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

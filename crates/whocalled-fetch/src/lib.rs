@@ -143,6 +143,11 @@ impl Archive {
         }
     }
 
+    /// Whether it is a local directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.source, Source::Directory(_))
+    }
+
     /// Which credential answered: `SAS`, `account key`, `workload identity`, `managed identity`,
     /// `client secret` or `Azure CLI`; `none` for a directory.
     pub fn credential(&self) -> &'static str {
