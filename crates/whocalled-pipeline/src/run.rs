@@ -218,6 +218,7 @@ fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option
         record_count: converted.record_count,
         row_count: converted.row_count,
         reject_count: converted.reject_count,
+        finding: None,
     });
     read.go_on(to);
     continues.then_some(read)

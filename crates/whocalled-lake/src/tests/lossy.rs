@@ -1,4 +1,4 @@
-//! A storage whose answers get lost: each write of a commit fails in each way that a network knows.
+//! A storage that fails: each write of a commit in each way that a network or a disk knows.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,6 +18,8 @@ use object_store::{
 };
 use url::Url;
 
+use whocalled_types::ErrorKind;
+
 use super::*;
 
 /// How a write fails.
@@ -29,6 +31,8 @@ enum Loss {
     Answer,
     /// It is made, the answer does not arrive, and the client's repetition finds the object there.
     AnswerThenRefused,
+    /// It is not made, and the system says why.
+    Refused(std::io::ErrorKind),
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +76,9 @@ impl ObjectStore for Lossy {
         let reset = || object_store::Error::Generic { store: "Lossy", source: "connection reset".into() };
         if matches!(loss, Some(Loss::Request)) {
             return Err(reset());
+        }
+        if let Some(Loss::Refused(kind)) = loss {
+            return Err(object_store::Error::Generic { store: "Lossy", source: std::io::Error::from(kind).into() });
         }
         let is_conditional = options.mode == object_store::PutMode::Create;
         let put = self.0.memory.put_opts(path, payload, options).await?;
@@ -166,7 +173,7 @@ async fn every_write_of_a_commit_may_fail_in_every_way() {
             let was_hit = network.loss.lock().unwrap().take().is_none();
             let context = format!("{loss:?} of write {write}: {outcome:?}");
             if let Err(error) = outcome {
-                assert_eq!(error.kind(), whocalled_types::ErrorKind::Retry, "{context}");
+                assert_eq!(error.kind(), ErrorKind::Retry, "{context}");
                 lake.recover(now()).await.unwrap();
                 archive.convert(&mut lake).await.unwrap();
             }
@@ -181,4 +188,62 @@ async fn every_write_of_a_commit_may_fail_in_every_way() {
         }
     }
     assert_holds(&open_lossy(&place).await.unwrap(), &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_no_more_ends_the_run_and_costs_nothing() {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    let (network, place) = network("lossy-disk");
+    let mut archive = Archive::of(&[("c/a", 7), ("c/b", 4)]);
+    archive.convert(&mut open_lossy(&place).await.unwrap()).await.unwrap();
+    for (refusal, said) in [
+        (StorageFull, "the lake's disk is full"),
+        (QuotaExceeded, "the lake's disk is full"),
+        (ReadOnlyFilesystem, "the lake cannot be written to"),
+        (PermissionDenied, "the lake cannot be written to"),
+    ] {
+        let mut decided = 0;
+        for write in 0.. {
+            let mut lake = open_lossy(&place).await.unwrap();
+            let before = archive.clone();
+            archive.grow("c/a", 2);
+            archive.replace("c/b", 2);
+            *network.loss.lock().unwrap() = Some((write, Loss::Refused(refusal)));
+            let outcome = archive.convert(&mut lake).await;
+            let was_hit = network.loss.lock().unwrap().take().is_none();
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::Abort, "{error:?}");
+                let text = error.to_string();
+                assert!(text.contains(said), "{refusal:?} of write {write}: {error:?}");
+                // What it says of the batch is what the next reader sees.
+                let is_decided = text.contains("is decided and not in every table yet");
+                assert!(is_decided != text.contains("nothing of the batch is visible"), "{text}");
+                let read = Lake::open(place.clone(), StorageOptions::default()).await.unwrap();
+                assert_holds(&read, if is_decided { &archive } else { &before }).await;
+                decided += usize::from(is_decided);
+                archive.convert(&mut open_lossy(&place).await.unwrap()).await.unwrap();
+            }
+            if !was_hit {
+                assert!(write > 5 && decided > 1, "a commit makes more writes, before and after it decides");
+                break;
+            }
+        }
+    }
+    assert_holds(&open_lossy(&place).await.unwrap(), &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_is_not_made_on_a_full_disk_and_is_once_there_is_room() {
+    let (network, place) = network("lossy-new");
+    for write in [0, 3] {
+        *network.loss.lock().unwrap() = Some((write, Loss::Refused(std::io::ErrorKind::StorageFull)));
+        let error = open_lossy(&place).await.unwrap_err();
+        assert!(matches!(error, Error::Full { .. }), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Abort);
+    }
+    let lake = open_lossy(&place).await.unwrap();
+    *network.loss.lock().unwrap() = Some((0, Loss::Refused(std::io::ErrorKind::StorageFull)));
+    let error = lake.put_receipt(now(), "run-1", b"{}").await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error:?}");
 }
