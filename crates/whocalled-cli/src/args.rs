@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use whocalled_pipeline::Listing;
 
 /// A lost race for a commit is an error of ours, with a message of its own, and not one of the
 /// library that noticed it.
@@ -144,10 +145,29 @@ pub(crate) struct SelectionArgs {
     /// Only blobs of hours before this, by their names; a date means to its end
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// List the whole archive, not only the hours that can have changed since the last run. Done by
-    /// itself once a week
-    #[arg(long)]
-    pub(crate) list_all: bool,
+    /// How much to list. `recent` leaps to the hours that can have changed since the last run, from two
+    /// days before it on; `auto` lists all while that takes few requests, and once a week
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
+}
+
+/// How much of an archive is listed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum List {
+    #[default]
+    Auto,
+    All,
+    Recent,
+}
+
+impl From<List> for Listing {
+    fn from(list: List) -> Self {
+        match list {
+            List::Auto => Self::Auto,
+            List::All => Self::All,
+            List::Recent => Self::Recent,
+        }
+    }
 }
 
 /// The time that reports are about.
@@ -230,9 +250,9 @@ pub(crate) struct FetchSelection {
     /// Only blobs of hours before this, by their names
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// List the whole archive, not only the hours that can have changed since the last run
-    #[arg(long)]
-    pub(crate) list_all: bool,
+    /// How much to list: all, recent (the hours that can have changed), or auto, as in convert
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
     /// Wait for another fetch into the same directory to end, instead of failing
     #[arg(long)]
     pub(crate) wait: bool,

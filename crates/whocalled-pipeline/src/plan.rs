@@ -22,8 +22,20 @@ pub struct Selection {
     pub containers: Vec<String>,
     /// The hours in the blobs' names; all of them if `None`.
     pub hours: Option<HourRange>,
-    /// Whether the whole archive is to be listed, and not only the hours that can have changed.
-    pub list_all: bool,
+    /// How much of the archive is listed.
+    pub listing: Listing,
+}
+
+/// How much of an archive a run lists, where its hours were not chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// Everything while that takes few requests, and once a week; otherwise what can have changed.
+    #[default]
+    Auto,
+    /// Everything.
+    All,
+    /// The hours that can have changed since the last run.
+    Recent,
 }
 
 /// What a listing shows that an append-only archive should not.
@@ -138,6 +150,8 @@ impl Read {
 /// What a run would do.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
+    /// How many requests the listing took.
+    pub request_count: u64,
     /// How many blobs were listed.
     pub blob_count: u64,
     /// How many bytes they hold.
@@ -192,6 +206,7 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Lists the archive, all containers at a time.
     pub(crate) async fn list(mut self, archive: &Archive, selection: &Selection) -> Result<Plan, Error> {
+        let requests_before = archive.traffic().request_count;
         let containers = containers(archive, selection).await?;
         let mut missing: Vec<Option<Missing<'_>>> =
             containers.iter().map(|it| (!archive.is_directory()).then(|| Missing::of(self.states, it))).collect();
@@ -217,6 +232,7 @@ impl Planner<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.plan.request_count = archive.traffic().request_count - requests_before;
         self.plan.reads.make_contiguous().sort_by(|left, right| left.blob.name.cmp(&right.blob.name));
         Ok(self.plan)
     }

@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
         [] => context.settings.containers.clone().unwrap_or_default(),
         given => given.to_vec(),
     };
-    let selection = Selection { containers, hours, list_all: args.selection.list_all };
+    let selection = Selection { containers, hours, listing: args.selection.list.into() };
     let seal_after = args.seal_after.as_ref().or(context.settings.seal_after.as_ref());
     let seal_after = seal_after.map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
     if args.dry_run {
@@ -35,6 +35,9 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
     let task = Task { selection, seal_after, threads: args.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
+    if run.result.is_err() && run.receipt.blobs_listed == 0 {
+        return conclude(run).map(drop);
+    }
     let text = json(&run.receipt)?;
     if let Some(file) = &args.receipt {
         std::fs::write(file, &text).with_context(|| format!("cannot write receipt {}", file.display()))?;
