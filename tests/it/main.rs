@@ -7,3 +7,4 @@ mod commands;
 mod decoding;
 mod growth;
 mod parts;
+mod status;
