@@ -6,4 +6,5 @@ mod bad_input;
 mod commands;
 mod decoding;
 mod growth;
+mod oauth;
 mod parts;

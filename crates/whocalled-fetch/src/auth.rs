@@ -3,6 +3,7 @@
 mod certificate;
 mod clock;
 mod cloud;
+mod refusals;
 mod renewal;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ pub(crate) use renewal::is_transient;
 use crate::{Error, Secret, error::Cause, location::AccountUrl};
 use certificate::{Certificate, Signer};
 use clock::Clock;
+use refusals::Refusals;
 use renewal::{Patience, Renewing};
 
 /// The audience of Azure Storage, the same in every cloud.
@@ -180,8 +182,11 @@ fn build(kind: AuthKind, auth: &Auth, authority: &str, clock: Clock) -> Result<A
     let missing = |name: &str| Cause::new(format!("skipped, since there is no {name}"));
     let tenant_id = auth.tenant_id.as_deref().ok_or_else(|| missing("tenant id"));
     let client_id = auth.client_id.clone().ok_or_else(|| missing("client id"));
-    let client_options =
-        ClientOptions { cloud: Some(Arc::new(cloud::configuration(authority))), ..ClientOptions::default() };
+    let client_options = ClientOptions {
+        cloud: Some(Arc::new(cloud::configuration(authority))),
+        per_try_policies: vec![Arc::new(Refusals)],
+        ..ClientOptions::default()
+    };
     let credential: azure_core::Result<Arc<dyn TokenCredential>> = match kind {
         AuthKind::WorkloadIdentity => {
             let token_file = auth.federated_token_file.clone().ok_or_else(|| missing("federated token file"))?;

@@ -116,9 +116,7 @@ pub(crate) fn is_transient(error: &azure_core::Error) -> bool {
     while let Some(error) = source {
         match error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind) {
             Some(ErrorKind::HttpResponse { status, .. }) => return matches!(u16::from(*status), 408 | 429 | 500..),
-            // The SDK gives the status only of answers in Entra's own form; a gateway's page, say, is
-            // what it cannot convert.
-            Some(ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion) => return true,
+            Some(ErrorKind::Io | ErrorKind::Connection) => return true,
             _ => source = error.source(),
         }
     }
