@@ -123,7 +123,8 @@ pub(crate) struct AuthArgs {
     /// The client id of an application or a user-assigned managed identity
     #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub(crate) client_id: Option<String>,
-    /// An application's certificate and its RSA private key [env: AZURE_CLIENT_CERTIFICATE_PATH as well]
+    /// A PEM file with an application's certificate and its RSA private key, which
+    /// AZURE_CLIENT_CERTIFICATE_PATH may name as well
     #[arg(long, env = "WHOCALLED_CLIENT_CERTIFICATE", value_name = "PEMFILE")]
     pub(crate) client_certificate: Option<PathBuf>,
     /// Where tokens come from [default: the authority of the cloud that the account is in]
