@@ -6,5 +6,6 @@ mod bad_input;
 mod commands;
 mod decoding;
 mod growth;
+mod oauth;
 mod parts;
 mod status;

@@ -114,16 +114,23 @@ pub(crate) struct ArchiveFlag {
 /// Credentials for the archive. Secrets are taken from the environment only.
 #[derive(Debug, Args)]
 pub(crate) struct AuthArgs {
-    /// Which credential to use: chain, workload-identity, managed-identity, client-secret, azure-cli,
-    /// account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
+    /// Which credential to use: chain, workload-identity, managed-identity, client-certificate,
+    /// client-secret, azure-cli, account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
     #[arg(long, env = "WHOCALLED_AUTH", value_name = "KIND")]
     pub(crate) auth: Option<String>,
-    /// The Entra tenant, for a client secret or workload identity
+    /// The Entra tenant, for a client certificate or secret, or workload identity
     #[arg(long, env = "AZURE_TENANT_ID", value_name = "ID")]
     pub(crate) tenant_id: Option<String>,
     /// The client id of an application or a user-assigned managed identity
     #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub(crate) client_id: Option<String>,
+    /// A PEM file with an application's certificate and its RSA private key, which
+    /// AZURE_CLIENT_CERTIFICATE_PATH may name as well
+    #[arg(long, env = "WHOCALLED_CLIENT_CERTIFICATE", value_name = "PEMFILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Where tokens come from [default: the authority of the cloud that the account is in]
+    #[arg(long, env = "AZURE_AUTHORITY_HOST", value_name = "URL")]
+    pub(crate) authority_host: Option<String>,
 }
 
 #[derive(Debug, Args)]
