@@ -5,5 +5,6 @@ mod azurite_growth;
 mod bad_input;
 mod commands;
 mod decoding;
+mod faults;
 mod growth;
 mod parts;
