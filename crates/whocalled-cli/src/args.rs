@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use whocalled_pipeline::Listing;
 
 /// A lost race for a commit is an error of ours, with a message of its own, and not one of the
 /// library that noticed it.
@@ -144,6 +145,29 @@ pub(crate) struct SelectionArgs {
     /// Only blobs of hours before this, by their names; a date means to its end
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
+    /// How much to list. `recent` leaps to the hours that can have changed since the last run, from two
+    /// days before it on; `auto` lists all while that takes few requests, and once a week
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
+}
+
+/// How much of an archive is listed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum List {
+    #[default]
+    Auto,
+    All,
+    Recent,
+}
+
+impl From<List> for Listing {
+    fn from(list: List) -> Self {
+        match list {
+            List::Auto => Self::Auto,
+            List::All => Self::All,
+            List::Recent => Self::Recent,
+        }
+    }
 }
 
 /// The time that reports are about.
@@ -226,6 +250,12 @@ pub(crate) struct FetchSelection {
     /// Only blobs of hours before this, by their names
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// How much to list: all, recent (the hours that can have changed), or auto, as in convert
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
+    /// Wait for another fetch into the same directory to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -244,9 +274,12 @@ pub(crate) struct Convert {
     /// [default: 3h]
     #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
     pub(crate) seal_after: Option<String>,
-    /// Print what would be read, and read nothing
+    /// Print the blobs, bytes and requests that a run would take, and read nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Wait for another run on the same lake to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Write the receipt to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
@@ -411,6 +444,9 @@ pub(crate) struct Nightly {
     /// csv, json, ndjson, markdown, parquet or table [default: csv]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Wait for another run on the same lake to end, instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

@@ -10,7 +10,7 @@ use whocalled_fetch::{Archive, Auth, AuthKind, Secret};
 use whocalled_lake::{Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::HourRange;
 use whocalled_report::{Format, Session, SessionOptions};
-use whocalled_types::Table;
+use whocalled_types::{Limits, Table};
 
 use crate::args::{AuthArgs, EngineArgs, RangeArgs};
 use crate::exit::Usage;
@@ -130,6 +130,13 @@ impl Context {
     pub(crate) fn threads(&self, given: Option<usize>) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         given.or(self.settings.threads).filter(|it| *it > 0).unwrap_or_else(all)
+    }
+
+    /// The limits of a run. Tests make batches small, so that a small archive has several.
+    pub(crate) fn limits(&self) -> Limits {
+        let batch_bytes_max = variable("WHOCALLED_BATCH_BYTES_MAX").and_then(|it| it.parse().ok());
+        let standard = Limits::STANDARD;
+        Limits { batch_bytes_max: batch_bytes_max.unwrap_or(standard.batch_bytes_max), ..standard }
     }
 
     pub(crate) fn format(&self, given: Option<&String>, default: Format) -> anyhow::Result<Format> {

@@ -69,7 +69,7 @@ impl Exit {
             }
             Self::Sql => "The SQL statement cannot be planned or run.",
             Self::Conflict => {
-                "Another run committed first; nothing of this one's last batch is in the lake. Run it again."
+                "Another run committed first, or is at work on the same directory; nothing of this one's last batch is in the lake. Run it again, or give --wait."
             }
             Self::Incomplete => {
                 "Some blobs could not be read, and the receipt lists them; or a check of `verify` or `doctor` failed. What was read is committed."
@@ -137,10 +137,15 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
 fn of_pipeline(error: &PipelineError) -> Exit {
     match error {
         PipelineError::Archive(_) | PipelineError::Empty { .. } | PipelineError::NoContainer { .. } => Exit::Archive,
-        PipelineError::OtherArchive { .. } => Exit::Usage,
+        PipelineError::OtherArchive { .. } | PipelineError::OtherMirror { .. } => Exit::Usage,
+        PipelineError::MirrorBusy { .. } => Exit::Conflict,
         PipelineError::Lake(error) => of_lake(error),
         PipelineError::Unbalanced { .. } => Exit::Unbalanced,
-        PipelineError::Convert(_) | PipelineError::Decoder { .. } | PipelineError::File { .. } => Exit::Failure,
+        PipelineError::Convert(_)
+        | PipelineError::Decoder { .. }
+        | PipelineError::Receipt { .. }
+        | PipelineError::Name { .. }
+        | PipelineError::File { .. } => Exit::Failure,
     }
 }
 

@@ -108,12 +108,7 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Archive::open`].
-    pub async fn open_with(
-        location: &str,
-        auth: Auth,
-        now: DateTime<Utc>,
-        policy: RetryPolicy,
-    ) -> Result<Self, Error> {
+    pub async fn open_with(location: &str, auth: Auth, now: DateTime<Utc>, policy: RetryPolicy) -> Result<Self, Error> {
         let counters = Arc::new(Counters::default());
         let (source, display) = match Location::parse(location)? {
             Location::Directory(path) => {
@@ -141,6 +136,11 @@ impl Archive {
             Source::Directory(_) => "directory".to_owned(),
             Source::Account(account) => account.identity().to_owned(),
         }
+    }
+
+    /// Whether it is a local directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.source, Source::Directory(_))
     }
 
     /// Which credential answered: `SAS`, `account key`, `workload identity`, `managed identity`,

@@ -1,5 +1,7 @@
 //! What ends a run.
 
+use std::path::PathBuf;
+
 use whocalled_types::ErrorKind;
 
 /// A failure that ends a run. What was committed before it stays committed.
@@ -56,6 +58,34 @@ pub enum Error {
         /// Which counts differ.
         reason: String,
     },
+    /// Another run is writing to the mirror.
+    #[error("another fetch is writing to {}: wait for it to end, or give --wait", path.display())]
+    MirrorBusy {
+        /// The mirror's directory.
+        path: PathBuf,
+    },
+    /// The directory mirrors another archive.
+    #[error("{} mirrors {recorded}, and {given} is another archive: give another directory", path.display())]
+    OtherMirror {
+        /// The mirror's directory.
+        path: PathBuf,
+        /// The archive that it is of.
+        recorded: String,
+        /// The archive of this run.
+        given: String,
+    },
+    /// A blob's name is no path below the mirror's directory.
+    #[error("the name of blob {blob} leads out of the directory")]
+    Name {
+        /// The blob.
+        blob: String,
+    },
+    /// The receipt is no JSON, which is a defect.
+    #[error("the receipt cannot be written: this is a defect, please report it")]
+    Receipt {
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// A local file could not be written.
     #[error("cannot write {path}")]
     File {
@@ -74,6 +104,7 @@ impl Error {
             Self::Archive(error) => error.kind(),
             Self::Lake(error) => error.kind(),
             Self::Convert(error) => error.kind(),
+            Self::MirrorBusy { .. } => ErrorKind::Retry,
             _ => ErrorKind::Abort,
         }
     }
@@ -81,6 +112,6 @@ impl Error {
 
 /// Whether a blob's failure would be every other blob's too, so that a run had better end.
 pub(crate) fn ends_run(error: &whocalled_fetch::Error) -> bool {
-    use whocalled_fetch::Error::{Denied, Token, Unreachable};
-    matches!(error, Denied { .. } | Token { .. } | Unreachable { .. })
+    use whocalled_fetch::Error::{Denied, Exhausted, Token, Unreachable};
+    matches!(error, Denied { .. } | Exhausted { .. } | Token { .. } | Unreachable { .. })
 }

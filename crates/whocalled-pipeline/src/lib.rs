@@ -6,17 +6,22 @@
 //! whatever reason, is continued by the next one: all state is in the lake.
 
 mod error;
+mod kept;
 mod mirror;
 mod plan;
 mod prepare;
 mod receipt;
 mod run;
+mod scope;
 mod tables;
+mod tally;
 
 pub use error::Error;
-pub use mirror::{Mirrored, mirror};
-pub use plan::{Finding, FindingKind, HourRange, Plan, Selection};
+pub use kept::wait_for_others;
+pub use mirror::{MirrorOptions, Mirrored, mirror};
+pub use plan::{Finding, FindingKind, Listing, Plan, Selection};
 pub use prepare::tail_hash;
-pub use receipt::{Failure, LeftBytes, Receipt};
-pub use run::{Options, Progress, plan, run};
+pub use receipt::{Failure, LeftBytes, Receipt, RunState};
+pub use run::{Options, Progress, Run, plan, run};
+pub use scope::{HourRange, Seen};
 pub use tables::table_specs;

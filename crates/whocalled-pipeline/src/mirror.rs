@@ -1,18 +1,23 @@
-//! A byte-exact local copy of an archive, brought up to date by what is new.
+//! An archive's bytes in a local directory, byte for byte.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+mod copy;
+mod state;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use whocalled_fetch::{Archive, ListedBlob};
-use whocalled_types::{ErrorKind, Limits, TAIL_BYTES_MAX};
+use whocalled_types::{ErrorKind, Limits};
 
+use self::copy::{Copied, Copy, Failed};
+use self::state::State;
 use crate::Error;
 use crate::error::ends_run;
-use crate::plan::{Selection, containers};
+use crate::plan::{Selection, blobs, containers};
+use crate::prepare::tail_hash;
 use crate::receipt::Failure;
 
 /// What mirroring did. Every listed byte was there before, is written now, or is in a failed blob.
@@ -26,127 +31,115 @@ pub struct Mirrored {
     pub bytes_listed: u64,
     /// How many were written now.
     pub bytes_written: u64,
+    /// Requests that were made of the archive.
+    pub requests: u64,
     /// Blobs whose copy was no prefix of them any more, and was replaced.
     pub replaced: Vec<String>,
     /// Blobs that were deleted, cut or taken offline after they had been listed.
     pub gone: Vec<Failure>,
     /// Blobs that could not be read or written to their end.
     pub failures: Vec<Failure>,
+    /// Whether the run was asked to stop before its end.
+    pub interrupted: bool,
+}
+
+/// How a mirror is to be brought up to date.
+pub struct MirrorOptions<'a> {
+    /// Which part of the archive.
+    pub selection: &'a Selection,
+    /// What a run holds and accepts.
+    pub limits: &'a Limits,
+    /// Whether to wait for another run on the same directory to end.
+    pub wait: bool,
+    /// What time it is.
+    pub now: DateTime<Utc>,
+    /// Told the bytes written.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Set by the caller to begin no further blob.
+    pub stop: &'a AtomicBool,
 }
 
 /// Brings the copy in `directory` up to date with the archive.
 ///
 /// A file is always a prefix of its blob: new bytes are appended, after the end of what is there was
 /// compared, so that a run that is killed is continued by the next. A blob that was written anew is
-/// fetched beside its copy, and takes its place at once. `progress` is told the bytes written.
+/// fetched beside its copy, and takes its place at once. One run at a time writes to a directory.
 ///
 /// # Errors
-/// Whatever keeps the archive from being listed. A blob that fails ends no run.
-pub async fn mirror(
-    archive: &Archive,
-    directory: &Path,
-    selection: &Selection,
-    limits: &Limits,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Mirrored, Error> {
+/// Whatever keeps the archive from being listed, another run on the directory, or a directory that
+/// mirrors another archive. A blob that fails ends no run.
+pub async fn mirror(archive: &Archive, directory: &Path, options: &MirrorOptions<'_>) -> Result<Mirrored, Error> {
+    let mut state = State::open(directory, &archive.identity(), options.wait)?;
+    let hours = state.kept.seen.hours(archive, options.selection, options.now);
     let mut mirrored = Mirrored::default();
-    for container in containers(archive, selection).await? {
-        let mut pages = archive.list(&container, "");
-        while let Some(page) = pages.try_next().await? {
-            for blob in page.into_iter().filter(|blob| selection.holds(blob)) {
-                mirrored.blobs_listed += 1;
-                mirrored.bytes_listed += blob.bytes;
-                if !blob.name.is_plain() {
-                    let reason = "its name leads out of the directory".to_owned();
-                    mirrored.failures.push(Failure { blob: blob.name.to_string(), position: 0, reason });
-                    continue;
-                }
-                let path = directory.join(&container).join(&blob.name.name);
-                // Beside the containers, so that it is never taken for a blob.
-                let copy = Copy { archive, blob: &blob, path, staging: directory.join(".whocalled-part"), limits };
-                if let Err((position, error)) = copy.update(&mut mirrored, progress).await {
-                    let failure = Failure { blob: blob.name.to_string(), position, reason: error.to_string() };
-                    match error {
-                        Error::Archive(error) if ends_run(&error) => return Err(error.into()),
-                        Error::Archive(error) if error.kind() == ErrorKind::Skip => mirrored.gone.push(failure),
-                        _ => mirrored.failures.push(failure),
-                    }
-                }
-            }
-        }
+    let containers = containers(archive, options.selection).await?;
+    let pages = containers.iter().map(|container| blobs(archive, container, hours));
+    let listed = stream::select_all(pages).map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
+    let outcomes = listed.map_ok(|blob| async move {
+        let outcome = match options.stop.load(Ordering::Relaxed) {
+            true => None,
+            false => Some(update(archive, directory, &blob, options).await),
+        };
+        Ok((blob, outcome))
+    });
+    let mut outcomes = std::pin::pin!(outcomes.try_buffer_unordered(options.limits.concurrent_reads_max));
+    while let Some((blob, outcome)) = outcomes.try_next().await? {
+        mirrored.add(&blob, outcome)?;
     }
+    mirrored.requests = archive.traffic().request_count;
+    if mirrored.failures.is_empty() && !mirrored.interrupted {
+        // Roughly: what was no listing was a read.
+        let whole = hours.is_none().then(|| mirrored.requests.saturating_sub(mirrored.blobs_written));
+        state.kept.seen = state.kept.seen.after(options.selection, options.now, whole);
+    }
+    state.save()?;
     Ok(mirrored)
 }
 
-struct Copy<'a> {
-    archive: &'a Archive,
-    blob: &'a ListedBlob,
-    path: PathBuf,
-    /// Where a blob that was written anew is fetched to.
-    staging: PathBuf,
-    limits: &'a Limits,
+async fn update(
+    archive: &Archive,
+    directory: &Path,
+    blob: &ListedBlob,
+    options: &MirrorOptions<'_>,
+) -> Result<Copied, Failed> {
+    if !blob.name.is_plain() {
+        return Err((0, Error::Name { blob: blob.name.to_string() }));
+    }
+    let copy = Copy {
+        archive,
+        blob,
+        path: directory.join(&blob.name.container).join(&blob.name.name),
+        // Beside the containers, so that it is never taken for a blob.
+        staging: directory.join(format!(".whocalled-{}.part", &tail_hash(blob.name.to_string().as_bytes())[..16])),
+        segment_bytes_max: options.limits.segment_bytes_max as u64,
+    };
+    copy.update(options.progress).await
 }
 
-impl Copy<'_> {
-    async fn update(&self, mirrored: &mut Mirrored, progress: &(dyn Fn(u64) + Sync)) -> Result<(), (u64, Error)> {
-        let have = fs::metadata(&self.path).map_or(0, |it| it.len());
-        if have == self.blob.bytes && self.has_time() || self.blob.bytes == 0 && self.path.is_dir() {
-            return Ok(());
-        }
-        let mut at = have;
-        let kept = have <= self.blob.bytes && self.is_prefix(have).await.map_err(|error| (have, error))?;
-        let target = if kept { self.path.clone() } else { self.staging.clone() };
-        if !kept {
-            at = 0;
-            if have > 0 {
-                mirrored.replaced.push(self.blob.name.to_string());
+impl Mirrored {
+    /// Takes in what became of a blob; `None` where it was not begun.
+    fn add(&mut self, blob: &ListedBlob, outcome: Option<Result<Copied, Failed>>) -> Result<(), Error> {
+        self.blobs_listed += 1;
+        self.bytes_listed += blob.bytes;
+        let name = blob.name.to_string();
+        match outcome {
+            None => self.interrupted = true,
+            Some(Ok(copied)) => {
+                self.blobs_written += u64::from(copied.written);
+                self.bytes_written += copied.bytes;
+                if copied.replaced {
+                    self.replaced.push(name);
+                }
+            }
+            Some(Err((position, error))) => {
+                let failure = Failure { blob: name, position, reason: error.to_string() };
+                match error {
+                    Error::Archive(error) if ends_run(&error) => return Err(error.into()),
+                    Error::Archive(error) if error.kind() == ErrorKind::Skip => self.gone.push(failure),
+                    _ => self.failures.push(failure),
+                }
             }
         }
-        let mut file = self.open(&target, kept).map_err(|error| (at, error))?;
-        while at < self.blob.bytes {
-            let end = self.blob.bytes.min(at + self.limits.segment_bytes_max as u64);
-            let bytes = self.archive.read(&self.blob.name, at..end).await.map_err(|error| (at, error.into()))?;
-            file.write_all(&bytes).map_err(|source| (at, file_error(&target, source)))?;
-            at = end;
-            mirrored.bytes_written += bytes.len() as u64;
-            progress(bytes.len() as u64);
-        }
-        let modified = self.blob.modified_at.map_or(Ok(()), |it| file.set_modified(it.into()));
-        let placed = modified.and_then(|()| if kept { Ok(()) } else { fs::rename(&target, &self.path) });
-        placed.map_err(|source| (at, file_error(&target, source)))?;
-        mirrored.blobs_written += u64::from(at > have || !kept);
         Ok(())
     }
-
-    /// Whether the copy was last written when the blob was. If not, its bytes are compared.
-    fn has_time(&self) -> bool {
-        let written = fs::metadata(&self.path).and_then(|it| it.modified()).ok().map(DateTime::<Utc>::from);
-        self.blob.modified_at.is_none() || written == self.blob.modified_at
-    }
-
-    /// Whether the end of the copy is what the blob holds there.
-    async fn is_prefix(&self, have: u64) -> Result<bool, Error> {
-        let start = have.saturating_sub(TAIL_BYTES_MAX);
-        let theirs = self.archive.read(&self.blob.name, start..have).await?;
-        let mut ours = Vec::new();
-        if have > 0 {
-            let read = File::open(&self.path).and_then(|mut file| {
-                file.seek(SeekFrom::Start(start))?;
-                file.read_to_end(&mut ours)
-            });
-            read.map_err(|source| file_error(&self.path, source))?;
-        }
-        Ok(ours == theirs)
-    }
-
-    fn open(&self, target: &Path, append: bool) -> Result<File, Error> {
-        let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
-        folder
-            .and_then(|()| OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(target))
-            .map_err(|source| file_error(target, source))
-    }
-}
-
-fn file_error(path: &Path, source: std::io::Error) -> Error {
-    Error::File { path: path.display().to_string(), source }
 }

@@ -1,5 +1,6 @@
 //! Prepare: bytes of blobs to rows, on every core, in bounded memory.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
@@ -30,14 +31,13 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<whocalled_fetch::Error>,
 }
 
-impl Outcome {
-    /// The outcome of a failure, unless no other blob would fare better.
-    fn failed(read: Read, failure: whocalled_fetch::Error) -> Result<Self, Error> {
-        if ends_run(&failure) {
-            return Err(failure.into());
-        }
-        Ok(Self { read, rewritten: false, converted: None, failure: Some(failure) })
-    }
+/// What became of a batch's reads.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    /// Those that were begun, in the order of the blobs' names.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Those that were not.
+    pub(crate) not_begun: Vec<Read>,
 }
 
 /// Reads blobs and decodes them with one converter a core.
@@ -64,20 +64,40 @@ impl<'a> Preparer<'a> {
         }
     }
 
-    /// Reads and decodes every one of `reads`; the rows stay in the converters until [`Self::rows`].
+    /// The archive that is read.
+    pub(crate) fn archive(&self) -> &Archive {
+        self.archive
+    }
+
+    /// Reads and decodes `reads`, as many of them as are begun while `goes_on` says so; the rows stay
+    /// in the converters until [`Self::rows`].
     pub(crate) async fn prepare(
         &self,
         reads: Vec<Read>,
+        goes_on: &(dyn Fn() -> bool + Sync),
         done: &(dyn Fn(&Outcome) + Sync),
-    ) -> Result<Vec<Outcome>, Error> {
-        let mut outcomes: Vec<Outcome> = stream::iter(reads)
-            .map(|read| self.blob(read))
-            .buffer_unordered(self.limits.concurrent_reads_max)
-            .inspect_ok(done)
-            .try_collect()
-            .await?;
-        outcomes.sort_by(|left, right| left.read.blob.name.cmp(&right.read.blob.name));
-        Ok(outcomes)
+    ) -> Result<Prepared, Error> {
+        // A failure that every other blob would share: none is begun after it.
+        let broken = AtomicBool::new(false);
+        let blob = async |read: Read| -> Result<_, Error> {
+            if broken.load(Ordering::Relaxed) || !goes_on() {
+                return Ok(Err(read));
+            }
+            let outcome = self.blob(read).await?;
+            broken.fetch_or(outcome.failure.as_ref().is_some_and(ends_run), Ordering::Relaxed);
+            done(&outcome);
+            Ok(Ok(outcome))
+        };
+        let mut prepared = Prepared::default();
+        let mut steps = stream::iter(reads).map(blob).buffer_unordered(self.limits.concurrent_reads_max);
+        while let Some(step) = steps.try_next().await? {
+            match step {
+                Ok(outcome) => prepared.outcomes.push(outcome),
+                Err(read) => prepared.not_begun.push(read),
+            }
+        }
+        prepared.outcomes.sort_by(|left, right| left.read.blob.name.cmp(&right.read.blob.name));
+        Ok(prepared)
     }
 
     /// The rows decoded so far, by table.
@@ -93,14 +113,14 @@ impl<'a> Preparer<'a> {
     async fn blob(&self, read: Read) -> Result<Outcome, Error> {
         // Taken once and for the whole blob, since a task that waits for more while it holds some
         // could wait for ever. One segment is being decoded, one waits, and one is on its way.
-        let tail_bytes = read.tail.as_ref().map_or(0, |(bytes, _)| *bytes);
+        let tail_bytes = read.tail_bytes();
         let held = (read.part_bytes() + tail_bytes).min(3 * self.limits.segment_bytes_max as u64);
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
         let _permit = self.bytes_in_flight.acquire_many(permits).await;
 
         let first = match self.segment(&read, read.from - tail_bytes).await {
             Ok(first) => first,
-            Err(failure) => return Outcome::failed(read, failure),
+            Err(failure) => return Ok(Outcome { read, rewritten: false, converted: None, failure: Some(failure) }),
         };
         let Some((tail_bytes, hash)) = read.tail.clone() else {
             return self.decode(read, Bytes::new(), first).await;

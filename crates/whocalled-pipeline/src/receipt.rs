@@ -3,10 +3,27 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::plan::Finding;
+use crate::scope::{HourRange, Seen};
+
+/// How many findings and how many failures a receipt names; the others are counted.
+const NAMED_MAX: usize = 1000;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// It is at work, or was killed.
+    #[default]
+    Running,
+    /// It came to its end, or was asked to stop before.
+    Finished,
+    /// It broke off; what was committed before stays.
+    Failed,
+}
 
 /// The account of a run, printed as JSON. Holds no secrets.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -19,14 +36,24 @@ pub struct Receipt {
     pub credential: String,
     /// When the run began.
     pub started_at: DateTime<Utc>,
-    /// When it ended.
+    /// When it ended; while it is at work, when it last said so.
     pub finished_at: DateTime<Utc>,
+    /// How far it is.
+    pub state: RunState,
+    /// Why it broke off.
+    pub error: Option<String>,
+    /// The hours that were listed; `None` for the whole archive.
+    pub hours: Option<HourRange>,
+    /// What is known of the archive after this run, for the next one.
+    pub seen: Seen,
     /// The numbers of the batches that were committed.
     pub batches: Vec<i64>,
     /// How many blobs were listed.
     pub blobs_listed: u64,
     /// How many of them were read.
     pub blobs_read: u64,
+    /// How many committed blobs were found to be deleted from the archive since.
+    pub blobs_gone: u64,
     /// How many bytes the listed blobs hold.
     pub bytes_listed: u64,
     /// How many of these had been committed before.
@@ -49,10 +76,17 @@ pub struct Receipt {
     pub bytes_received: u64,
     /// What an append-only archive should not show.
     pub findings: Vec<Finding>,
+    /// How many more findings there are.
+    pub findings_unnamed: u64,
     /// Blobs that could not be read, or not to their end.
     pub failures: Vec<Failure>,
+    /// How many more failures there are.
+    pub failures_unnamed: u64,
     /// Whether the run was asked to stop before its end.
     pub interrupted: bool,
+    /// Whether it left something that another run might do better.
+    #[serde(skip)]
+    pub(crate) unsettled: bool,
 }
 
 /// Bytes that were listed and not committed.
@@ -66,7 +100,7 @@ pub struct LeftBytes {
     pub failed: u64,
     /// In blobs that were deleted, or shrank, after they had been listed.
     pub gone: u64,
-    /// In blobs that an interrupted run did not come to.
+    /// In blobs that a run which was interrupted, or broke off, did not come to.
     pub not_reached: u64,
 }
 
@@ -89,6 +123,16 @@ pub struct Failure {
 }
 
 impl Receipt {
+    /// Notes a finding.
+    pub(crate) fn found(&mut self, finding: Finding) {
+        note(&mut self.findings, &mut self.findings_unnamed, finding);
+    }
+
+    /// Notes a failure.
+    pub(crate) fn failed(&mut self, failure: Failure) {
+        note(&mut self.failures, &mut self.failures_unnamed, failure);
+    }
+
     /// Fails unless every listed byte and every record is accounted for.
     ///
     /// # Errors
@@ -114,6 +158,14 @@ impl Receipt {
             return Err(Error::Unbalanced { reason });
         }
         Ok(())
+    }
+}
+
+fn note<T>(named: &mut Vec<T>, unnamed_count: &mut u64, it: T) {
+    if named.len() < NAMED_MAX {
+        named.push(it);
+    } else {
+        *unnamed_count += 1;
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use whocalled_fetch::Archive;
-use whocalled_lake::{Batch, BlobAdvance, Lake};
-use whocalled_types::{Advance, ErrorKind, Limits, Position};
+use whocalled_lake::{BlobState, Lake};
+use whocalled_types::Limits;
 
-use crate::Error;
-use crate::plan::{Finding, FindingKind, Plan, Read, Selection};
-use crate::prepare::{Outcome, Preparer, tail_hash};
-use crate::receipt::{Failure, LeftBytes, Receipt};
+use crate::plan::{Plan, Planner, Read, Selection};
+use crate::prepare::{Outcome, Preparer};
+use crate::receipt::{LeftBytes, Receipt, RunState};
+use crate::scope::{HourRange, Seen};
+use crate::tally::Tally;
+use crate::{Error, kept};
 
 /// How a run is to be done.
 #[derive(Clone)]
@@ -59,25 +61,58 @@ pub enum Progress {
     },
 }
 
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    /// The account of it, also where it broke off.
+    pub receipt: Receipt,
+    /// Why it broke off.
+    pub result: Result<(), Error>,
+}
+
+impl Run {
+    /// The receipt of a run that did not break off.
+    ///
+    /// # Errors
+    /// Why it did.
+    pub fn finished(self) -> Result<Receipt, Error> {
+        self.result.map(|()| self.receipt)
+    }
+}
+
 /// What a run would do: lists the archive, and reads and commits nothing. Without a lake, every blob
 /// is new.
 ///
 /// # Errors
 /// Whatever keeps the archive from being listed.
 pub async fn plan(archive: &Archive, lake: Option<&Lake>, options: &Options) -> Result<Plan, Error> {
-    let none = BTreeMap::new();
-    let states = lake.map_or(&none, Lake::positions);
-    let now = (options.clock)();
-    Plan::make(archive, states, &options.selection, options.seal_after, &options.limits, now).await
+    let (none, now) = (BTreeMap::new(), (options.clock)());
+    let seen = match lake {
+        Some(lake) => kept::seen(lake, archive).await?,
+        None => Seen::default(),
+    };
+    let hours = seen.hours(archive, &options.selection, now);
+    list(archive, lake.map_or(&none, Lake::positions), options, hours).await
 }
 
-/// Brings the lake up to date with the archive, and accounts for it.
+async fn list(
+    archive: &Archive,
+    states: &BTreeMap<String, BlobState>,
+    options: &Options,
+    hours: Option<HourRange>,
+) -> Result<Plan, Error> {
+    let (seal_after, limits, now) = (options.seal_after, &options.limits, (options.clock)());
+    let planner = Planner { states, seal_after, limits, now, hours, plan: Plan::default() };
+    planner.list(archive, &options.selection).await
+}
+
+/// Brings the lake up to date with the archive, and accounts for it. The receipt is kept in the lake,
+/// from the run's first moment on.
 ///
-/// # Errors
-/// Whatever keeps the archive from being listed or the lake from being committed to; what was
-/// committed before stays. A blob that cannot be read ends no run: it is a [`Failure`] of the
-/// receipt.
-pub async fn run(archive: &Archive, lake: &mut Lake, options: &Options) -> Result<Receipt, Error> {
+/// A run breaks off where the archive cannot be listed or denies access, or where the lake cannot be
+/// committed to; what was committed before stays. A blob that cannot be read breaks off no run: it
+/// is a [`Failure`](crate::Failure) of the receipt.
+pub async fn run(archive: &Archive, lake: &mut Lake, options: &Options) -> Run {
     let mut receipt = Receipt {
         run_id: options.run_id.clone(),
         archive: archive.display().to_owned(),
@@ -85,48 +120,58 @@ pub async fn run(archive: &Archive, lake: &mut Lake, options: &Options) -> Resul
         started_at: (options.clock)(),
         ..Receipt::default()
     };
+    let mut result = attempt(archive, lake, options, &mut receipt).await;
+    update(&mut receipt, archive, options);
+    receipt.state = RunState::Finished;
+    if result.is_ok() {
+        result = receipt.check();
+    }
+    if let Err(error) = &result {
+        receipt.state = RunState::Failed;
+        receipt.error = Some(error.to_string());
+        let accounted = receipt.bytes_already_committed + receipt.bytes_committed + receipt.bytes_left.total();
+        receipt.bytes_left.not_reached += receipt.bytes_listed.saturating_sub(accounted);
+    }
+    let kept = kept::keep(lake, &receipt).await;
+    Run { receipt, result: result.and(kept) }
+}
+
+/// The run itself, which the receipt follows.
+async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt: &mut Receipt) -> Result<(), Error> {
     check_archive(archive, lake)?;
-    let mut plan = plan(archive, Some(lake), options).await?;
+    let seen = kept::seen(lake, archive).await?;
+    receipt.seen = seen.clone();
+    receipt.hours = seen.hours(archive, &options.selection, receipt.started_at);
+    update(receipt, archive, options);
+    kept::keep(lake, receipt).await?;
+
+    let mut plan = list(archive, lake.positions(), options, receipt.hours).await?;
     receipt.blobs_listed = plan.blob_count;
     receipt.bytes_listed = plan.listed_bytes;
     receipt.bytes_already_committed = plan.committed_bytes;
     receipt.bytes_left = LeftBytes { torn: plan.torn_bytes, over_limit: plan.over_limit_bytes, ..LeftBytes::default() };
-    receipt.findings.append(&mut plan.findings);
+    std::mem::take(&mut plan.findings).into_iter().for_each(|it| receipt.found(it));
     (options.progress)(Progress::Planned { blob_count: plan.read_count() as u64, bytes: plan.read_bytes() });
 
     let preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
-    while !plan.reads.is_empty() {
+    while !plan.reads.is_empty() || !plan.gone.is_empty() {
         if options.stop.load(Ordering::Relaxed) {
             receipt.interrupted = true;
             receipt.bytes_left.not_reached = plan.read_bytes();
             break;
         }
-        let reads = next_batch(&mut plan, options.limits.batch_bytes_max);
-        let outcomes = preparer
-            .prepare(reads, &|outcome| (options.progress)(Progress::Converted { bytes: outcome.read.part_bytes() }))
-            .await?;
-        let mut batch = Batch { run_id: options.run_id.clone(), archive: archive.identity(), ..Batch::default() };
-        for outcome in outcomes {
-            plan.reads.extend(account(outcome, &mut batch, &mut receipt));
+        let ending = batch(&preparer, lake, &mut plan, options, receipt).await?;
+        update(receipt, archive, options);
+        kept::keep(lake, receipt).await?;
+        if let Some(ending) = ending {
+            return Err(ending.into());
         }
-        for (table, rows) in preparer.rows()? {
-            *receipt.rows_by_table.entry(table.name().to_owned()).or_default() += rows.num_rows() as u64;
-            batch.push(table, rows);
-        }
-        if batch.is_empty() {
-            continue;
-        }
-        let row_count = batch.row_count() as u64;
-        let committed = lake.commit(batch, (options.clock)()).await?;
-        receipt.batches.push(committed.batch);
-        (options.progress)(Progress::Committed { batch: committed.batch, row_count });
     }
-    let traffic = archive.traffic();
-    receipt.requests = traffic.request_count;
-    receipt.bytes_received = traffic.read_bytes;
-    receipt.finished_at = (options.clock)();
-    receipt.check()?;
-    Ok(receipt)
+    if !receipt.interrupted && !receipt.unsettled {
+        let whole = receipt.hours.is_none().then_some(plan.request_count);
+        receipt.seen = seen.after(&options.selection, receipt.started_at, whole);
+    }
+    Ok(())
 }
 
 /// One lake holds one archive, since another account's blobs may have the same names. A directory
@@ -154,77 +199,45 @@ fn next_batch(plan: &mut Plan, bytes_max: u64) -> Vec<Read> {
     reads
 }
 
-/// Turns what became of a read into a range of the batch and into figures of the receipt. Gives the
-/// read of what is still to come of a blob that is read in parts.
-fn account(outcome: Outcome, batch: &mut Batch, receipt: &mut Receipt) -> Option<Read> {
-    let Outcome { mut read, rewritten, converted, failure } = outcome;
-    let blob = read.blob.name.to_string();
-    if rewritten {
-        // Whether the plan or this run counted the earlier generation's bytes as committed.
-        receipt.bytes_already_committed -= read.planned_from;
-        receipt.bytes_committed -= read.from - read.planned_from;
-        let detail = format!("the {} committed bytes are not there any more", read.from);
-        receipt.findings.push(Finding { blob, kind: FindingKind::Rewritten, detail });
-        return Some(read.anew());
-    }
-    let position = converted.as_ref().map_or(read.from, |it| it.position);
-    let continues = failure.is_none() && read.upto < read.blob.bytes;
-    if !continues {
-        receipt.blobs_read += 1;
-        let left = read.blob.bytes - position;
-        match &failure {
-            None => receipt.bytes_left.torn += left,
-            Some(error) if is_gone(error) => receipt.bytes_left.gone += left,
-            Some(_) => receipt.bytes_left.failed += left,
-        }
-    }
-    let whole = failure.is_none() && read.upto == read.blob.bytes;
-    if whole && read.sealed && position < read.blob.bytes {
-        let detail = format!("its last {} bytes are no complete record", read.blob.bytes - position);
-        receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Torn, detail });
-    }
-    match failure {
-        // A lifecycle rule's doing, say: nothing that another run could mend.
-        Some(error) if is_gone(&error) => {
-            receipt.findings.push(Finding { blob: blob.clone(), kind: FindingKind::Gone, detail: error.to_string() });
-        }
-        Some(error) => receipt.failures.push(Failure { blob: blob.clone(), position, reason: error.to_string() }),
-        None => {}
-    }
-    let converted = converted?;
-    receipt.bytes_committed += position - read.from;
-    receipt.records += converted.record_count;
-    receipt.rows += converted.row_count;
-    receipt.rejects += converted.reject_count;
-    if position == read.from && !read.replaces && !read.recreated {
-        // A part without the end of a record: the next is to be longer.
-        read.part_factor *= 2;
-        return continues.then_some(read);
-    }
-    let to = Position {
-        generation: read.generation,
-        bytes: position,
-        framing: converted.framing,
-        tail_bytes: converted.tail.len() as u64,
-        tail_hash: tail_hash(&converted.tail),
-    };
-    batch.advances.push(BlobAdvance {
-        blob,
-        advance: Advance { from: read.from, to: to.clone() },
-        // How far the blob was looked at: less than its length where the next run is to read on.
-        listed_bytes: if whole { read.blob.bytes } else { position },
-        created_at: read.blob.created_at,
-        modified_at: read.blob.modified_at,
-        record_count: converted.record_count,
-        row_count: converted.row_count,
-        reject_count: converted.reject_count,
-    });
-    read.go_on(to);
-    continues.then_some(read)
+/// Brings the receipt's figures of traffic and time up to now.
+fn update(receipt: &mut Receipt, archive: &Archive, options: &Options) {
+    let traffic = archive.traffic();
+    receipt.requests = traffic.request_count;
+    receipt.bytes_received = traffic.read_bytes;
+    receipt.finished_at = (options.clock)();
 }
 
-/// Whether a blob is not there as it was listed, so that no run can read it. One whose bytes are
-/// offline is there, and can be rehydrated.
-fn is_gone(error: &whocalled_fetch::Error) -> bool {
-    error.kind() == ErrorKind::Skip && !matches!(error, whocalled_fetch::Error::Offline { .. })
+/// One batch: prepares as many reads as fit into it and its time, and commits what came of them.
+/// Gives what ends the run, if anything does.
+async fn batch(
+    preparer: &Preparer<'_>,
+    lake: &mut Lake,
+    plan: &mut Plan,
+    options: &Options,
+    receipt: &mut Receipt,
+) -> Result<Option<whocalled_fetch::Error>, Error> {
+    let end = (options.clock)() + options.limits.batch_duration_max;
+    let goes_on = || !options.stop.load(Ordering::Relaxed) && (options.clock)() < end;
+    let done = |outcome: &Outcome| (options.progress)(Progress::Converted { bytes: outcome.read.part_bytes() });
+    let reads = next_batch(plan, options.limits.batch_bytes_max);
+    let prepared = preparer.prepare(reads, &goes_on, &done).await?;
+    prepared.not_begun.into_iter().rev().for_each(|read| plan.reads.push_front(read));
+
+    // Counted apart, since nothing of it is so until it is committed.
+    let mut tally = Tally::new(receipt.clone(), options, preparer.archive().identity());
+    for outcome in prepared.outcomes {
+        plan.reads.extend(tally.account(outcome));
+    }
+    std::mem::take(&mut plan.gone).into_iter().for_each(|(blob, state)| tally.gone(blob, state));
+    for (table, rows) in preparer.rows()? {
+        tally.rows(table, rows);
+    }
+    let row_count = tally.batch.row_count() as u64;
+    if !tally.batch.is_empty() {
+        let committed = lake.commit(tally.batch, (options.clock)()).await?;
+        tally.receipt.batches.push(committed.batch);
+        (options.progress)(Progress::Committed { batch: committed.batch, row_count });
+    }
+    *receipt = tally.receipt;
+    Ok(tally.ending)
 }

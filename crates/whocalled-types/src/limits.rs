@@ -1,5 +1,7 @@
 //! The limits on everything that grows with other people's input.
 
+use std::time::Duration;
+
 /// Bounds on what a run holds or accepts. Passed explicitly; nothing reads a global.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -18,6 +20,9 @@ pub struct Limits {
     /// How many archived bytes one batch commits, about: a batch ends with the blob range that
     /// crosses this, and a blob that has more is committed in parts. It bounds the rows held, too.
     pub batch_bytes_max: u64,
+    /// How long reads are begun for one batch: on a slow network a batch ends by this, so that a kill
+    /// loses minutes and not hours.
+    pub batch_duration_max: Duration,
     /// How many bytes of a rejected record are kept in `rejects`.
     pub reject_bytes_max: usize,
 }
@@ -32,6 +37,7 @@ impl Limits {
         concurrent_reads_max: 16,
         bytes_in_flight_max: 128 << 20,
         batch_bytes_max: 256 << 20,
+        batch_duration_max: Duration::from_mins(2),
         reject_bytes_max: 1 << 20,
     };
 }

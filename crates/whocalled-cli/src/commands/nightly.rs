@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use chrono::{NaiveTime, TimeDelta};
-use whocalled_pipeline::Selection;
+use whocalled_pipeline::{Listing, Run, Selection};
 use whocalled_report::{Format, Parameters};
 
-use super::convert::{conclude, convert};
+use super::convert::{Task, conclude, convert};
 use super::output::json;
 use super::report::write_all;
 use crate::args::Nightly;
@@ -31,8 +31,16 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
 
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
-    let selection = Selection { containers: context.settings.containers.clone().unwrap_or_default(), hours: None };
-    let receipt = convert(context, &archive, &mut lake, selection, seal_after, args.engine.threads).await?;
+    let selection = Selection {
+        containers: context.settings.containers.clone().unwrap_or_default(),
+        hours: None,
+        listing: Listing::Auto,
+    };
+    let task = Task { selection, seal_after, threads: args.engine.threads, wait: args.wait };
+    let run = convert(context, &archive, &mut lake, task).await?;
+    // A run that broke off has no day to report on; one that left blobs out has.
+    run.result?;
+    let receipt = run.receipt;
     let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
     lake.vacuum(whocalled_lake::RETENTION, now()).await?;
 
@@ -68,7 +76,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         if changed { "" } else { ", unchanged" }
     ));
     std::io::stdout().write_all(text.as_bytes())?;
-    conclude(&receipt)
+    conclude(Run { receipt, result: Ok(()) }).map(drop)
 }
 
 /// Puts the reports in place of those of an earlier run, if they differ; whether they do.
