@@ -23,7 +23,7 @@ use futures::TryStreamExt as _;
 use tempfile::TempDir;
 use whocalled_fetch::{Archive, Auth, RetryPolicy};
 use whocalled_lake::{Lake, LakeLocation, StorageOptions};
-use whocalled_pipeline::{Error, Options, Receipt, Selection, run, table_specs};
+use whocalled_pipeline::{Options, Receipt, Run, Selection, run, table_specs};
 use whocalled_report::{Parameters, Session, SessionOptions};
 use whocalled_tests::azurite::{Azurite, append};
 use whocalled_tests::fault_proxy::{FaultProxy, Request};
@@ -127,14 +127,14 @@ impl Scene {
         Ok(format!("http://{}/{account}/{}?{sas}", self.proxy.address(), self.container))
     }
 
-    /// Converts through the proxy, and checks what holds of every run: no record twice, none that
-    /// is not there, no secret, and as many requests as came.
-    async fn convert(&self) -> Result<Result<Receipt, Error>> {
+    /// Converts through the proxy, and checks what holds of every run: it balances, no record is there
+    /// twice, none that the archive does not have, no secret shows, and every request is counted.
+    async fn convert(&self) -> Result<Run> {
         self.proxy.forget();
         let archive = Archive::open_with(&self.location()?, Auth::default(), now(), self.policy.clone()).await?;
         let mut lake = self.lake().await?;
         let options = Options {
-            run_id: "faults".to_owned(),
+            run_id: format!("run-{}", lake.last_batch()),
             selection: Selection::default(),
             seal_after: TimeDelta::hours(3),
             limits: self.limits.clone(),
@@ -143,24 +143,23 @@ impl Scene {
             progress: Arc::new(|_| {}),
             stop: Arc::default(),
         };
-        let ended = run(&archive, &mut lake, &options).await;
-        assert!(!format!("{archive:?} {ended:?}").contains("sig="));
-        assert_eq!(archive.traffic().request_count, self.proxy.requests().len() as u64, "{ended:?}");
-        if let Ok(receipt) = &ended {
-            receipt.check()?;
-            assert_eq!(receipt.records, receipt.rows + receipt.rejects);
-            assert_eq!(receipt.requests, archive.traffic().request_count);
-        }
+        let ran = run(&archive, &mut lake, &options).await;
+        assert!(!format!("{archive:?} {ran:?}").contains("sig="));
+        ran.receipt.check()?;
+        assert_eq!(ran.receipt.records, ran.receipt.rows + ran.receipt.rejects);
+        // The SDK asks for a blob without a range by itself where a range from byte 0 got a 416.
+        let asked = self.proxy.requests().iter().filter(|it| it.lists() || it.range.is_some()).count();
+        assert_eq!(ran.receipt.requests, asked as u64, "{ran:?}");
         let (found, expected) = (self.found().await?, self.expected());
         let once: BTreeSet<_> = found.iter().collect();
         assert_eq!(once.len(), found.len(), "a record is there twice");
         assert!(once.iter().all(|it| expected.contains(it)), "a record is there that is none");
-        Ok(ended)
+        Ok(ran)
     }
 
     /// As [`Self::convert`], for a run that is to leave nothing but what is torn.
     async fn convert_all(&self) -> Result<Receipt> {
-        let receipt = self.convert().await??;
+        let receipt = self.convert().await?.finished()?;
         assert_eq!(receipt.failures, [], "{receipt:?}");
         assert_eq!(receipt.bytes_left.total(), receipt.bytes_left.torn, "{receipt:?}");
         assert_eq!(self.found().await?, self.expected());

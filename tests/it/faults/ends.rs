@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use whocalled_pipeline::FindingKind;
-use whocalled_tests::fault_proxy::{Fault, Rule};
+use whocalled_tests::fault_proxy::{Fault, Request, Rule};
 
 use super::{Scene, part, reads};
 
@@ -21,7 +21,7 @@ async fn check_always(name: &str, fault: Fault, attempt_count: usize) -> Result<
         scene.grow(hour, 10).await?;
     }
     scene.proxy.plan(vec![Rule::always(reads(1), fault)]);
-    let receipt = scene.convert().await?.map_err(|error| anyhow::anyhow!("{name} ends the run: {error}"))?;
+    let receipt = scene.convert().await?.finished().with_context(|| format!("{name} ends the run"))?;
     let failed: Vec<_> = receipt.failures.iter().map(|it| (it.blob.as_str(), it.position)).collect();
     assert_eq!(failed, [(scene.blob(1).as_str(), position)], "{name}");
     assert!(!receipt.failures[0].reason.contains("PT1H.json?"), "{name}: {}", receipt.failures[0].reason);
@@ -74,9 +74,10 @@ async fn an_answer_to_another_question_is_refused() -> Result<()> {
     let range = |text: &str| Fault::Header("content-range", text.to_owned());
     check_always("range-of-beginning", range("bytes 0-9999/10000"), 1).await?;
     check_always("range-of-end", range("bytes 9000-9999/10000"), 1).await?;
-    check_always("range-of-nothing", range("bytes"), 1).await?;
-    check_always("range-of-words", range("lines one-two/three"), 1).await?;
     check_always("range-overflows", range("bytes 0-18446744073709551615/18446744073709551615"), 1).await?;
+    // What cannot be understood may have been garbled on the way, and is asked again.
+    check_always("range-of-nothing", range("bytes"), 4).await?;
+    check_always("range-of-words", range("lines one-two/three"), 4).await?;
     check_always("range-ignored", Fault::Whole, 1).await
 }
 
@@ -85,7 +86,7 @@ async fn check_gone(name: &str, fault: Fault) -> Result<()> {
     let mut scene = Scene::new(name)?;
     scene.fill().await?;
     scene.proxy.plan(vec![Rule::always(reads(1), fault)]);
-    let receipt = scene.convert().await??;
+    let receipt = scene.convert().await?.finished()?;
     assert_eq!((receipt.failures.len(), receipt.rows), (0, 180), "{name}: {receipt:?}");
     assert_eq!(receipt.bytes_left.gone, scene.bytes(1), "{name}");
     let findings: Vec<_> = receipt.findings.iter().map(|it| (it.blob.clone(), it.kind)).collect();
@@ -110,11 +111,10 @@ async fn what_came_before_the_failure_is_kept() -> Result<()> {
     scene.limits.segment_bytes_max = 8192;
     scene.fill().await?;
     scene.grow(1, 300).await?;
-    let third = move |request: &whocalled_tests::fault_proxy::Request| {
-        reads(1)(request) && request.range.as_ref().is_some_and(|range| range.end > 2 * 8192)
-    };
+    let third =
+        |request: &Request| reads(1)(request) && request.range.as_ref().is_some_and(|range| range.end > 2 * 8192);
     scene.proxy.plan(vec![Rule::always(third, Fault::status(503))]);
-    let receipt = scene.convert().await??;
+    let receipt = scene.convert().await?.finished()?;
     let position = receipt.failures.first().map(|it| it.position).unwrap_or_default();
     let text = &scene.blobs[&1];
     let complete = text[..2 * 8192].rfind('\n').map_or(0, |at| at as u64 + 1);

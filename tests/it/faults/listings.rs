@@ -45,7 +45,7 @@ async fn check_always(name: &str, fault: Fault, attempt_count: usize) -> Result<
         scene.grow(hour, 10).await?;
     }
     scene.proxy.plan(vec![Rule::always(lists, fault)]);
-    let ended = scene.convert().await?;
+    let ended = scene.convert().await?.finished();
     assert!(matches!(&ended, Err(Error::Archive(_))), "{name}: {ended:?}");
     assert_eq!(scene.proxy.requests().iter().filter(|it| lists(it)).count(), attempt_count, "{name}");
     assert_eq!(scene.found().await?, before, "{name}");
@@ -69,6 +69,16 @@ async fn page_tokens_that_repeat_are_no_listing_without_end() -> Result<()> {
     let count = AtomicUsize::new(0);
     let in_turn = move |xml: String| with_next(&xml, ["a", "b"][count.fetch_add(1, Ordering::Relaxed) % 2]);
     check_always("loop-of-two", Fault::edit(in_turn), 3).await
+}
+
+/// Where the end is missing, so may be blobs, and the token of the next page.
+#[tokio::test]
+async fn a_listing_without_its_end_is_refused() -> Result<()> {
+    let cut = |upto: &'static str| Fault::edit(move |xml| xml[..xml.rfind(upto).unwrap_or(xml.len())].to_owned());
+    check_always("ends-before-end", cut("</EnumerationResults>"), 4).await?;
+    check_always("ends-before-token", cut("<NextMarker"), 4).await?;
+    check_always("ends-before-blob", cut("<Blob>"), 4).await?;
+    check_always("ends-within-blob", cut("<Content-Length>"), 4).await
 }
 
 /// A blob whose length is not told is not one of length nothing, whose rows would have to go.

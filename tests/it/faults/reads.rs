@@ -127,7 +127,7 @@ async fn a_whole_blob_does_for_its_beginning_up_to_the_listed_length() -> Result
         Rule::always(|request| request.lists(), Fault::edit(move |xml| xml.replacen(&old, &new, 1))),
         Rule::always(reads(1), Fault::Whole),
     ]);
-    let receipt = scene.convert().await??;
+    let receipt = scene.convert().await?.finished()?;
     assert_eq!((receipt.failures.len(), receipt.rows), (0, 4 * 60 - 2), "{receipt:?}");
     assert_eq!(scene.proxy.ranges(&part(1)), [0..listed]);
     assert!(receipt.bytes_received <= receipt.bytes_listed, "no byte past the listed length is read");
