@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod decoding;
 mod disks;
+mod faults;
 mod growth;
 mod kills;
 mod oauth;

@@ -1,10 +1,12 @@
-//! What tests share: a real Storage Account emulator, a token endpoint, the built program, an archive in a
-//! directory, a look into lakes, and randomness.
+//! What tests share: a real Storage Account emulator, a server that makes it fail, a token endpoint, the built program, an
+//! archive in a directory, a look into lakes, and randomness.
 
 pub mod authority;
 pub mod azurite;
+mod http;
 pub mod certificates;
 pub mod contents;
+pub mod fault_proxy;
 pub mod local_archive;
 pub mod program;
 pub mod random;
