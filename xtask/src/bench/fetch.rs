@@ -17,7 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::archive::{Archive, Shape};
+use self::archive::{Archive, Hour, Shape};
 use self::client::Client;
 use self::server::Requests;
 use self::service::{Kind, Service};
@@ -61,7 +61,8 @@ pub(super) fn run(options: &FetchOptions, binary: &Path, runs: u32, directory: &
     let mut rows = Vec::new();
     for &shape in shapes {
         let path = directory.join("archive");
-        let mut archive = Archive::write(path.clone(), shape).context("the archive could not be written")?;
+        let mut archive =
+            Archive::write(path.clone(), shape, Hour::now()).context("the archive could not be written")?;
         for &kind in services {
             eprintln!("{} from {}", shape.words(), kind.name());
             match Service::start(kind, &archive) {
@@ -106,15 +107,15 @@ impl Bench<'_> {
         clients.extend(Client::curl());
 
         let bytes = self.archive.bytes();
-        let whole = self.take_turns(&clients, |bench, client, _| bench.fetch_whole(client))?;
+        let whole = self.take_turns(&clients, |bench, client| bench.fetch_whole(client))?;
         for client in &clients {
             self.archive.compare(&client.copy(self.directory)).with_context(|| not_copied(client))?;
         }
         let clients_that_list = &clients[..comparable];
-        let again = self.take_turns(clients_that_list, |bench, client, _| bench.fetch(client))?;
-        let grown = self.take_turns(clients_that_list, |bench, client, round| {
+        let again = self.take_turns(clients_that_list, |bench, client| bench.fetch(client))?;
+        let grown = self.take_turns(clients_that_list, |bench, client| {
             if client == &clients_that_list[0] {
-                let grown = bench.archive.grow(round)?;
+                let grown = bench.archive.grow()?;
                 bench.service.update(bench.archive, grown)?;
                 bench.service.take_requests();
             }
@@ -144,12 +145,12 @@ impl Bench<'_> {
     fn take_turns(
         &mut self,
         clients: &[Client],
-        run: impl Fn(&mut Self, &Client, u32) -> Result<(Run, Asked)>,
+        run: impl Fn(&mut Self, &Client) -> Result<(Run, Asked)>,
     ) -> Result<Vec<Fetched>> {
         let mut runs: Vec<_> = clients.iter().map(|_| (Vec::new(), Asked::Unknown)).collect();
-        for round in 0..self.runs {
+        for _ in 0..self.runs {
             for (client, (runs, asked)) in clients.iter().zip(&mut runs) {
-                let (run, asked_now) = run(self, client, round)?;
+                let (run, asked_now) = run(self, client)?;
                 runs.push(run);
                 *asked = asked_now;
             }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
@@ -78,11 +79,11 @@ pub(super) struct Grown {
 }
 
 impl Archive {
-    /// Writes an archive of that shape into an empty directory.
-    pub(super) fn write(directory: PathBuf, shape: Shape) -> Result<Self> {
+    /// Writes an archive of that shape into an empty directory; its newest hour is that of `now`.
+    pub(super) fn write(directory: PathBuf, shape: Shape, now: Hour) -> Result<Self> {
         let mut archive = Self { directory, blobs: Vec::new() };
         for number in 0..shape.blobs {
-            let name = name(number);
+            let name = now.before(number / RESOURCES).name(number % RESOURCES);
             let path = archive.directory.join(&name);
             let parent = path.parent().context("a blob's name has several parts")?;
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -94,18 +95,15 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Appends a line to one blob in a hundred, other ones in each round.
-    pub(super) fn grow(&mut self, round: u32) -> Result<Vec<Grown>> {
-        let count = self.blobs.len();
-        let step = count.min(100);
+    /// Appends a line to one blob in a hundred: those of the newest hours, as in a real archive.
+    pub(super) fn grow(&mut self) -> Result<Vec<Grown>> {
+        let count = self.blobs.len().div_ceil(100);
         let mut grown = Vec::new();
-        for index in (round as usize % step..count).step_by(step) {
-            let blob = &mut self.blobs[index];
+        for (number, blob) in (0..).zip(&mut self.blobs[..count]) {
             let path = self.directory.join(&blob.name);
             let mut file = OpenOptions::new().append(true).open(&path)?;
             let line = u32::try_from(blob.bytes / LINE_BYTES as u64)?;
-            append(&mut file, u32::try_from(index)?, line, 1)
-                .with_context(|| format!("cannot append to {}", path.display()))?;
+            append(&mut file, number, line, 1).with_context(|| format!("cannot append to {}", path.display()))?;
             grown.push(Grown { name: blob.name.clone(), from: blob.bytes });
             blob.bytes += LINE_BYTES as u64;
         }
@@ -133,18 +131,44 @@ impl Archive {
     }
 }
 
-fn name(number: u32) -> String {
-    let (resource, hours) = (number % RESOURCES, number / RESOURCES);
-    // Months of 28 days: every date exists.
-    let (hour, day, month) = (hours % 24, hours / 24 % 28, hours / 24 / 28);
-    format!(
-        "resourceId=/SUBSCRIPTIONS/00000000-0000-4000-8000-000000000000/RESOURCEGROUPS/BENCH/PROVIDERS\
-         /MICROSOFT.COGNITIVESERVICES/ACCOUNTS/ACCOUNT-{resource:02}\
-         /y={}/m={:02}/d={:02}/h={hour:02}/m=00/{LEAF}",
-        2020 + month / 12,
-        month % 12 + 1,
-        day + 1,
-    )
+/// An hour, counted from the beginning of 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hour(u64);
+
+impl Hour {
+    #[expect(clippy::disallowed_methods, reason = "whocalled looks for growth in the newest hours by its own clock")]
+    pub(super) fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self(since.map_or(0, |it| it.as_secs() / 3600))
+    }
+
+    fn before(self, hours: u32) -> Self {
+        Self(self.0.saturating_sub(hours.into()))
+    }
+
+    /// The name of that hour's blob for one of the resources.
+    fn name(self, resource: u32) -> String {
+        let (year, month, day) = date(self.0 / 24);
+        let hour = self.0 % 24;
+        format!(
+            "resourceId=/SUBSCRIPTIONS/00000000-0000-4000-8000-000000000000/RESOURCEGROUPS/BENCH/PROVIDERS\
+             /MICROSOFT.COGNITIVESERVICES/ACCOUNTS/ACCOUNT-{resource:02}\
+             /y={year}/m={month:02}/d={day:02}/h={hour:02}/m=00/{LEAF}"
+        )
+    }
+}
+
+/// Year, month and day of a day since the beginning of 1970.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Counted from 1 March of the year 0, each leap day ends its year, and 400 years repeat.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day_of_month = day - (153 * month + 2) / 5 + 1;
+    let (month, in_next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + in_next_year, month, day_of_month)
 }
 
 /// Lines that tell which blob and which place they are of, so that nothing can be mistaken for another.
@@ -199,11 +223,12 @@ mod tests {
     fn a_copy_is_compared_byte_for_byte_after_growth_too() {
         let root = crate::cargo::root().join(format!("target/bench-test-{}", std::process::id()));
         let shape = Shape { blobs: 130, kibibytes: 2 };
-        let mut archive = Archive::write(root.join("archive"), shape).unwrap();
-        let copy = Archive::write(root.join("copy"), shape).unwrap();
+        let now = Hour(495_720);
+        let mut archive = Archive::write(root.join("archive"), shape, now).unwrap();
+        let copy = Archive::write(root.join("copy"), shape, now).unwrap();
         archive.compare(&copy.directory).unwrap();
 
-        let grown = archive.grow(3).unwrap();
+        let grown = archive.grow().unwrap();
         assert_eq!(grown.iter().map(|it| it.from).collect::<Vec<_>>(), [2048, 2048]);
         let difference = archive.compare(&copy.directory).unwrap_err().to_string();
         assert!(difference.contains(&format!("differs from blob {}", grown[0].name)), "{difference}");
@@ -218,10 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn every_blob_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<_> = (0..20_000).map(name).collect();
-        assert_eq!(names.len(), 20_000);
-        assert!(name(20 * 24 * 28).contains("/y=2020/m=02/d=01/h=00/m=00/PT1H.json"), "{}", name(20 * 24 * 28));
+    fn hours_go_back_over_the_ends_of_days_months_and_years() {
+        let name = |hour: Hour| hour.name(7).split_once("/ACCOUNT-07/").unwrap().1.to_owned();
+        assert_eq!(name(Hour(0)), "y=1970/m=01/d=01/h=00/m=00/PT1H.json");
+        let hour = Hour(24 * 19_783);
+        assert_eq!(name(hour), "y=2024/m=03/d=01/h=00/m=00/PT1H.json");
+        assert_eq!(name(hour.before(1)), "y=2024/m=02/d=29/h=23/m=00/PT1H.json");
+        assert_eq!(name(hour.before(60 * 24 + 1)), "y=2023/m=12/d=31/h=23/m=00/PT1H.json");
     }
 
     #[test]

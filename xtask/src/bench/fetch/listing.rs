@@ -17,6 +17,8 @@ pub(super) const LAST_MODIFIED: &str = "Sun, 01 Nov 2026 00:00:00 GMT";
 pub(super) struct Question {
     pub(super) prefix: String,
     pub(super) delimiter: String,
+    /// The name to begin at.
+    pub(super) start_from: String,
     /// Where the page begins: the name that the page before gave as the next.
     pub(super) marker: String,
     pub(super) blobs_max: Option<usize>,
@@ -33,9 +35,9 @@ pub(super) fn containers() -> String {
 
 /// One page of the blobs, which are sorted by name.
 pub(super) fn page(blobs: &[Blob], question: &Question) -> String {
-    let Question { prefix, delimiter, marker, blobs_max } = question;
+    let Question { prefix, delimiter, start_from, marker, blobs_max } = question;
     let max = blobs_max.unwrap_or(PAGE_BLOBS_MAX).clamp(1, PAGE_BLOBS_MAX);
-    let from = blobs.partition_point(|it| it.name.as_str() < marker.max(prefix).as_str());
+    let from = blobs.partition_point(|it| it.name.as_str() < start_from.max(marker).max(prefix).as_str());
     let mut rest = blobs[from..].iter().take_while(|it| it.name.starts_with(prefix.as_str())).peekable();
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>");
     for _ in 0..max {
@@ -93,6 +95,8 @@ mod tests {
         assert_eq!(names(&all, &question), (vec!["a/1".into(), "a/2".into()], "b/1".into()));
         question.marker = "c".into();
         assert_eq!(names(&all, &question), (vec!["c".into()], String::new()));
+        question = Question { start_from: "b/11".into(), ..Question::default() };
+        assert_eq!(names(&all, &question).0, ["b/2", "c"]);
     }
 
     #[test]

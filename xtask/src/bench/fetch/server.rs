@@ -242,6 +242,7 @@ impl Target {
             (Some(ACCOUNT), Some(CONTAINER), None) if value("comp") == "list" => Self::Blobs(Question {
                 prefix: value("prefix"),
                 delimiter: value("delimiter"),
+                start_from: value("startFrom"),
                 marker: value("marker"),
                 blobs_max: value("maxresults").parse().ok(),
             }),
@@ -279,7 +280,7 @@ fn decoded(text: &str) -> String {
 mod tests {
     use std::fs;
 
-    use super::super::archive::Shape;
+    use super::super::archive::{Hour, Shape};
     use super::*;
 
     /// Sends requests over one connection, and gives back each answer as text.
@@ -304,9 +305,9 @@ mod tests {
     #[test]
     fn it_lists_reads_ranges_and_counts() {
         let directory = crate::cargo::root().join(format!("target/bench-server-test-{}", std::process::id()));
-        let mut archive = Archive::write(directory.clone(), Shape { blobs: 3, kibibytes: 128 }).unwrap();
+        let mut archive = Archive::write(directory.clone(), Shape { blobs: 3, kibibytes: 128 }, Hour::now()).unwrap();
         let server = Server::start(&archive).unwrap();
-        let (path, name) = (format!("/{ACCOUNT}/{CONTAINER}"), archive.blobs[1].name.clone());
+        let (path, name) = (format!("/{ACCOUNT}/{CONTAINER}"), archive.blobs[0].name.clone());
         let whole = fs::read_to_string(directory.join(&name)).unwrap();
         let answers = ask(
             &server,
@@ -330,7 +331,7 @@ mod tests {
         assert!(answers[6].starts_with("HTTP/1.1 404 "), "{}", answers[6]);
         assert_eq!(server.take_requests(), Requests { listings: 2, reads: 4, others: 1 });
 
-        archive.grow(1).unwrap();
+        archive.grow().unwrap();
         server.update(&archive);
         let grown = ask(&server, &[format!("GET {path}/{name} HTTP/1.1\r\nRange: bytes=131072-132095")]);
         assert!(grown[0].ends_with("\"}\n") && grown[0].contains("\"line\":\"00000128\""), "{}", grown[0]);
