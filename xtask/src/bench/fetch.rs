@@ -70,6 +70,7 @@ pub(super) fn run(options: &FetchOptions, binary: &Path, runs: u32, directory: &
                 Ok(service) => {
                     let mut bench = Bench { service, archive: &mut archive, directory, runs };
                     rows.extend(bench.rows(kind, shape, binary, rclone.as_deref())?);
+                    archive.shrink(shape)?;
                 }
             }
         }

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_run_tells_what_was_printed_and_a_failed_one_why() {
-        let cargo = |argument: &str| once(crate::cargo::cargo().arg(argument));
+        let cargo = |argument: &str| once(cargo::cargo().arg(argument));
         assert!(cargo("--version").is_ok_and(|run| run.stdout.starts_with("cargo ")));
         let failed = cargo("--no-such-option").err().map(|it| it.to_string()).unwrap_or_default();
         assert!(failed.contains("--no-such-option` failed with"), "{failed}");

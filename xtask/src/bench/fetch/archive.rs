@@ -110,6 +110,18 @@ impl Archive {
         Ok(grown)
     }
 
+    /// Takes back all growth.
+    pub(super) fn shrink(&mut self, shape: Shape) -> Result<()> {
+        let bytes = u64::from(shape.kibibytes) * LINE_BYTES as u64;
+        for blob in self.blobs.iter_mut().filter(|it| it.bytes > bytes) {
+            let path = self.directory.join(&blob.name);
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(bytes).with_context(|| format!("cannot shorten {}", path.display()))?;
+            blob.bytes = bytes;
+        }
+        Ok(())
+    }
+
     /// How many bytes all blobs hold.
     pub(super) fn bytes(&self) -> u64 {
         self.blobs.iter().map(|it| it.bytes).sum()
@@ -236,6 +248,10 @@ mod tests {
             fs::copy(archive.directory.join(&it.name), copy.directory.join(&it.name)).unwrap();
         }
         archive.compare(&copy.directory).unwrap();
+        archive.shrink(shape).unwrap();
+        assert_eq!(archive.bytes(), 130 * 2048);
+        assert!(archive.compare(&copy.directory).is_err(), "the copy has got longer");
+        archive.grow().unwrap();
 
         fs::write(copy.directory.join("PT1H.json"), "").unwrap();
         assert!(archive.compare(&copy.directory).unwrap_err().to_string().contains("131 blobs, not 130"));
