@@ -3,10 +3,10 @@
 
 pub mod authority;
 pub mod azurite;
-mod http;
 pub mod certificates;
 pub mod contents;
 pub mod fault_proxy;
+mod http;
 pub mod local_archive;
 pub mod program;
 pub mod random;
