@@ -29,9 +29,10 @@ struct Tenant {
 }
 
 impl Tenant {
-    async fn make() -> Result<Self> {
+    async fn make(hours: u32) -> Result<Self> {
+        let hours = hours.to_string();
         let scratch = TempDir::new()?;
-        let simulate = ["simulate", "--out", "tenant", "--seed", "5", "--calls", "300", "--hours", "3"];
+        let simulate = ["simulate", "--out", "tenant", "--seed", "5", "--calls", "300", "--hours", &hours];
         run(scratch.path(), &simulate).success();
         let certificates = Certificates::make(scratch.path())?;
         let azurite = Azurite::start_https(&certificates)?;
@@ -83,7 +84,7 @@ fn files(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
 
 #[tokio::test]
 async fn every_application_credential_brings_the_whole_archive() -> Result<()> {
-    let tenant = Tenant::make().await?;
+    let tenant = Tenant::make(3).await?;
     run(tenant.scratch.path(), &["convert", "tenant", "--lake", "expected"]).success();
     let expected = tenant.figures("expected");
     let (certificate_file, certificate) = tenant.certificates.application()?;
@@ -124,7 +125,7 @@ async fn every_application_credential_brings_the_whole_archive() -> Result<()> {
 
 #[tokio::test]
 async fn a_wrong_secret_is_refused_and_not_shown() -> Result<()> {
-    let tenant = Tenant::make().await?;
+    let tenant = Tenant::make(3).await?;
     let authority = Authority::start(&tenant.certificates, Proof::Secret("another".to_owned()), HOUR)?;
     let ran = tenant.convert("lake", &authority, "client-secret", &[("AZURE_CLIENT_SECRET", SECRET)]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
@@ -136,9 +137,10 @@ async fn a_wrong_secret_is_refused_and_not_shown() -> Result<()> {
 
 #[tokio::test]
 async fn tokens_are_renewed_and_an_outage_of_their_endpoint_is_borne() -> Result<()> {
-    let tenant = Tenant::make().await?;
-    // Shorter than the run, and far shorter than the five minutes before which the SDK renews.
-    let authority = Authority::start(&tenant.certificates, Proof::Secret(SECRET.to_owned()), 2)?;
+    let tenant = Tenant::make(30).await?;
+    // Shorter than the run, and far shorter than the five minutes before which the SDK renews, so that
+    // every request asks for a new one.
+    let authority = Authority::start(&tenant.certificates, Proof::Secret(SECRET.to_owned()), 3)?;
     authority.fail(2);
     let ran = tenant.convert("lake", &authority, "client-secret", &[("AZURE_CLIENT_SECRET", SECRET)]).success();
     assert_eq!(authority.failures_left(), 0, "it was asked again after its failures");
