@@ -54,7 +54,7 @@ impl Model {
 
     fn touch(&self, blob: u8) {
         if let Ok(file) = OpenOptions::new().append(true).open(self.path(blob)) {
-            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000)).expect("a touch");
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(2_000_000_000)).expect("a touch");
         }
     }
 
@@ -192,10 +192,11 @@ fn a_blob_that_grows_while_it_is_read_is_committed_to_the_end_of_a_record() {
                 id += 20;
                 let mut rest = text.as_bytes();
                 while !rest.is_empty() {
-                    let (piece, later) = rest.split_at(1 + random.below(rest.len() as u64) as usize);
+                    let length = 1 + usize::try_from(random.below(rest.len() as u64)).expect("a length");
+                    let (piece, later) = rest.split_at(length);
                     file.write_all(piece).expect("an append");
                     rest = later;
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_millis(4));
                 }
             }
         });

@@ -57,7 +57,7 @@ impl Scene {
         self.directory().join("lake")
     }
 
-    fn arguments<'a>(&'a self, action: Action) -> Vec<&'a str> {
+    fn arguments(&self, action: Action) -> Vec<&str> {
         let archive = self.archive.location();
         match action {
             Action::Convert => vec!["convert", archive, "--lake", "lake", "--quiet"],
@@ -224,7 +224,7 @@ fn kill_at(prepared: &Scene, action: Action, failpoint: &str) -> usize {
             scene.assert_sql_agrees(&context);
         }
         scene.assert_continues(&context);
-        if action != Action::Convert {
+        if occurrence == 1 && action != Action::Convert {
             scene.run(action, &[]).success();
             scene.assert_whole_batches(&context);
         }
@@ -269,7 +269,7 @@ fn kill_at_random(action: Action, kill_count: usize) -> usize {
         killed += usize::from(scene.kill(action, random.up_to(limit)));
         scene.move_on();
         scene.assert_whole_batches(&context);
-        if action == Action::Convert && tried % 8 == 0 {
+        if action == Action::Convert && tried % 6 == 0 {
             scene.assert_continues(&context);
             scene.archive.rewrite();
         }
@@ -317,8 +317,9 @@ type Part = (&'static str, fn() -> Vec<(&'static str, usize)>);
 const PARTS: [Part; 7] = [
     ("optimize", || kill_at_failpoints(Action::Optimize)),
     ("convert", || kill_at_failpoints(Action::Convert)),
-    ("convert", || vec![("at random", kill_at_random(Action::Convert, 80))]),
-    ("optimize", || vec![("at random", kill_at_random(Action::Optimize, 12))]),
+    // Lakes that stay small, since what is looked at after each kill is all of one.
+    ("convert", || vec![("at random", (0..8).map(|_| kill_at_random(Action::Convert, 10)).sum())]),
+    ("optimize", || vec![("at random", kill_at_random(Action::Optimize, 10))]),
     ("export", || kill_at_failpoints(Action::Export)),
     ("export", || vec![("at random", kill_at_random(Action::Export, 6))]),
     ("fetch", || vec![("at random", kill_fetches(30))]),
