@@ -9,6 +9,7 @@ mod disks;
 mod faults;
 mod growth;
 mod kills;
+mod listing;
 mod oauth;
 mod parts;
 mod races;
