@@ -105,7 +105,7 @@ fn show_bytes(bytes: u64) -> String {
     }
     let unit = ((bytes.ilog2() / 10) as usize).min(UNITS.len());
     // Tenths, so that no number loses digits in a float.
-    let tenths = u128::from(bytes) * 10 >> (10 * unit);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
 }
 
