@@ -322,7 +322,7 @@ const PARTS: [Part; 7] = [
     ("optimize", || vec![("at random", kill_at_random(Action::Optimize, 10))]),
     ("export", || kill_at_failpoints(Action::Export)),
     ("export", || vec![("at random", kill_at_random(Action::Export, 6))]),
-    ("fetch", || vec![("at random", kill_fetches(30))]),
+    ("fetch", || vec![("at random", kill_fetches(40))]),
 ];
 
 /// What only runs that are told of failpoints in another way reach.
