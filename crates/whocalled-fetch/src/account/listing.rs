@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use azure_core::time::OffsetDateTime;
 use azure_storage_blob::models::{
     BlobContainerClientListBlobsOptions, BlobItem, BlobServiceClientListContainersOptions,
 };
@@ -166,8 +167,30 @@ impl Account {
         let Some(page) = self.persist(&of.what(), request).await? else {
             return Ok(Page { blobs: Vec::new(), next: None });
         };
-        let blobs = page.blob_items.into_iter().filter_map(|item| listed(&of.container, item)).collect();
-        Ok(Page { blobs, next: page.next_marker })
+        let blobs = page.blob_items.into_iter().filter_map(|item| self.listed(&of.container, item).transpose());
+        Ok(Page { blobs: blobs.collect::<Result<_, _>>()?, next: page.next_marker })
+    }
+
+    /// The blob that an item of a listing is; `None` for one that is deleted, or is a snapshot. A length
+    /// that is not told must not be taken for an empty blob, whose rows would be replaced by nothing.
+    fn listed(&self, container: &str, item: BlobItem) -> Result<Option<ListedBlob>, Error> {
+        if item.deleted == Some(true) || item.snapshot.is_some() {
+            return Ok(None);
+        }
+        let Some(name) = item.name else { return Ok(None) };
+        let name = BlobName { container: container.to_owned(), name };
+        let properties = item.properties.unwrap_or_default();
+        let Some(bytes) = properties.content_length else {
+            return Err(self.nonsense(&format!("container {container}"), &format!("blob {name} has no length")));
+        };
+        let instant = |it: OffsetDateTime| DateTime::from_timestamp(it.unix_timestamp(), it.nanosecond());
+        Ok(Some(ListedBlob {
+            name,
+            bytes,
+            created_at: properties.creation_time.and_then(instant),
+            modified_at: properties.last_modified.and_then(instant),
+            etag: properties.etag.map(|etag| etag.to_string()),
+        }))
     }
 
     /// The token to turn the page with, where there is another page.
@@ -203,23 +226,4 @@ fn sift(page: Vec<ListedBlob>, hours: HourSpan) -> (Vec<ListedBlob>, Option<Stri
         };
     }
     (blobs, seek)
-}
-
-/// The blob that an item of a listing is; `None` for one that is deleted, or is a snapshot.
-fn listed(container: &str, item: BlobItem) -> Option<ListedBlob> {
-    if item.deleted == Some(true) || item.snapshot.is_some() {
-        return None;
-    }
-    let properties = item.properties.unwrap_or_default();
-    Some(ListedBlob {
-        name: BlobName { container: container.to_owned(), name: item.name? },
-        bytes: properties.content_length.unwrap_or_default(),
-        created_at: properties
-            .creation_time
-            .and_then(|it| DateTime::from_timestamp(it.unix_timestamp(), it.nanosecond())),
-        modified_at: properties
-            .last_modified
-            .and_then(|it| DateTime::from_timestamp(it.unix_timestamp(), it.nanosecond())),
-        etag: properties.etag.map(|etag| etag.to_string()),
-    })
 }
