@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Query a lake with SQL; a shell without -c or -f
     Sql(Sql),
-    /// Show what is committed, by container and resource
+    /// Show what is committed, by container and resource; or how the last runs went
     Status(Status),
     /// Compare a lake with its archive: lengths, hashes, counts
     Verify(Verify),
@@ -114,16 +114,23 @@ pub(crate) struct ArchiveFlag {
 /// Credentials for the archive. Secrets are taken from the environment only.
 #[derive(Debug, Args)]
 pub(crate) struct AuthArgs {
-    /// Which credential to use: chain, workload-identity, managed-identity, client-secret, azure-cli,
-    /// account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
+    /// Which credential to use: chain, workload-identity, managed-identity, client-certificate,
+    /// client-secret, azure-cli, account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
     #[arg(long, env = "WHOCALLED_AUTH", value_name = "KIND")]
     pub(crate) auth: Option<String>,
-    /// The Entra tenant, for a client secret or workload identity
+    /// The Entra tenant, for a client certificate or secret, or workload identity
     #[arg(long, env = "AZURE_TENANT_ID", value_name = "ID")]
     pub(crate) tenant_id: Option<String>,
     /// The client id of an application or a user-assigned managed identity
     #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub(crate) client_id: Option<String>,
+    /// A PEM file with an application's certificate and its RSA private key, which
+    /// AZURE_CLIENT_CERTIFICATE_PATH may name as well
+    #[arg(long, env = "WHOCALLED_CLIENT_CERTIFICATE", value_name = "PEMFILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Where tokens come from [default: the authority of the cloud that the account is in]
+    #[arg(long, env = "AZURE_AUTHORITY_HOST", value_name = "URL")]
+    pub(crate) authority_host: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -353,14 +360,27 @@ pub(crate) struct Sql {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A blob is open while its hour is not over or it was modified less than 15 minutes ago; sealed \
+when nothing of it is left to commit and it has been quiet for --seal-after; gone when the archive does not have it any \
+more; else quiet. The lag is how long ago the newest hour ended of which something is committed.
+
+Examples:
+  whocalled status --lake lake
+  whocalled status --lake lake --runs 5 --format json"
+)]
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
+    /// Show the last N runs instead, newest first; 20 if N is not given
+    #[arg(long, num_args = 0..=1, default_missing_value = "20", value_name = "N")]
+    pub(crate) runs: Option<usize>,
+    /// How long a blob must be quiet to be taken for complete: 3h, 30m, 0s [default: 3h]
+    #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
+    pub(crate) seal_after: Option<String>,
     /// table, csv, json, ndjson, markdown or parquet [default: table]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]

@@ -78,14 +78,19 @@ impl Context {
                 Usage(format!("unknown credential {name:?}: --auth takes {known}"))
             })?,
         };
+        let given = args.client_certificate.clone();
+        let client_certificate = given.or_else(|| variable("AZURE_CLIENT_CERTIFICATE_PATH").map(Into::into));
         Ok(Auth {
             kind,
             tenant_id: args.tenant_id.clone().or_else(|| self.settings.tenant_id.clone()),
             client_id: args.client_id.clone().or_else(|| self.settings.client_id.clone()),
+            client_certificate: client_certificate.or_else(|| self.settings.client_certificate.clone()),
+            certificate_chain_sent: variable("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
+                .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
             client_secret: variable("AZURE_CLIENT_SECRET").map(Secret::new),
             account_key: variable("WHOCALLED_ACCOUNT_KEY").map(Secret::new),
             federated_token_file: variable("AZURE_FEDERATED_TOKEN_FILE").map(Into::into),
-            authority_host: variable("AZURE_AUTHORITY_HOST"),
+            authority_host: args.authority_host.clone().or_else(|| self.settings.authority_host.clone()),
         })
     }
 

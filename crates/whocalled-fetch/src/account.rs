@@ -31,6 +31,8 @@ pub(crate) struct Account {
     host: String,
     container: Option<String>,
     credential: &'static str,
+    /// When the SAS expires, where there is one and it says so.
+    sas_expires_at: Option<DateTime<Utc>>,
     counters: Arc<Counters>,
     policy: RetryPolicy,
     pace: Pace,
@@ -48,10 +50,12 @@ impl Account {
         let refuse = |reason: String| Error::Location { location: url.identity(), reason };
         let mut endpoint = url.endpoint.clone();
         let mut token = None;
+        let mut sas_expires_at = None;
         let credential = if let Some(sas) = &url.sas {
             if let Some(reason) = sas::refusal(sas, now) {
                 return Err(refuse(reason));
             }
+            sas_expires_at = sas::expires_at(sas);
             endpoint.set_query(Some(sas.expose()));
             "SAS"
         } else if let Some(key) = account_key(&auth).map_err(|reason| refuse(reason.to_owned()))? {
@@ -64,6 +68,7 @@ impl Account {
             };
             let http = endpoint.scheme() == "http";
             let sas = sas::account_sas(account, key, sas::PERMISSIONS_READ, http, now)?;
+            sas_expires_at = sas::expires_at(&sas);
             endpoint.set_query(Some(sas.expose()));
             AuthKind::AccountKey.label()
         } else if endpoint.scheme() == "http" {
@@ -71,7 +76,7 @@ impl Account {
                 "over plain http a token would be readable; give an https URL, a SAS or an account key".to_owned(),
             ));
         } else {
-            let (answered, label) = token_credential(&auth, &url.identity()).await?;
+            let (answered, label) = token_credential(&auth, &url, now).await?;
             token = Some(answered);
             label
         };
@@ -89,6 +94,7 @@ impl Account {
             host: url.host(),
             container: url.container,
             credential,
+            sas_expires_at,
             counters,
             pace: Pace::new(Limits::STANDARD.concurrent_reads_max, policy.budget),
             policy,
