@@ -31,9 +31,8 @@ fn line(id: usize) -> String {
 async fn fill(service: &BlobServiceClient, last: DateTime<Utc>, hour_count: i64) -> Result<()> {
     let hours = (0..hour_count).map(|back| last - TimeDelta::hours(back));
     let names = hours.flat_map(|hour| ACCOUNTS.map(|account| name(account, hour))).enumerate();
-    let appending = stream::iter(names).map(|(id, name)| async move {
-        append(service, CONTAINER, &name, line(id).as_bytes()).await
-    });
+    let appending = stream::iter(names)
+        .map(|(id, name)| async move { append(service, CONTAINER, &name, line(id).as_bytes()).await });
     appending.buffer_unordered(16).try_collect().await
 }
 

@@ -194,7 +194,8 @@ impl Held {
         if bytes.len() == self.seen.len() && (self.position == bytes.len() || !sealed) {
             return;
         }
-        if bytes.len() < self.position || bytes[..self.position] != self.seen[..self.position] {
+        let is_prefix = bytes.len() >= self.position && bytes[..self.position] == self.seen[..self.position];
+        if !is_prefix || blob != WRAPPED && goes_on(&bytes[..self.position], &bytes[self.position..]) {
             *self = Self { generation: self.generation + 1, seen: bytes.to_vec(), ..Self::default() };
         }
         self.read(blob, bytes, sealed);
@@ -213,6 +214,12 @@ impl Held {
         }
         self.records.extend(records.into_iter().map(|(at, text)| (at, record_id(text.as_bytes()))));
     }
+}
+
+/// Whether the last line, which was taken without its line break, has more to it.
+fn goes_on(taken: &[u8], rest: &[u8]) -> bool {
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    !taken.is_empty() && !taken.ends_with(b"\n") && !line.trim_ascii().is_empty()
 }
 
 /// The lines from `at` on, and where what is left begins: a last one without a line break is left,
@@ -360,16 +367,18 @@ fn check(events: impl IntoIterator<Item = Event>) -> Model {
 }
 
 #[test]
-fn a_record_taken_without_its_line_break_is_not_taken_again() {
+fn a_record_taken_without_its_line_break_is_kept_or_taken_back() {
     use Event::{Append, Convert, Quiet};
-    // The line break, and more, come a day late; or the next record follows without one.
-    let late = [Append(0, 1, ""), Quiet(0), Convert, Append(0, 2, "\n"), Append(0, 3, "\n"), Quiet(0)];
-    assert_eq!(check(late).held[&0].records.len(), 3);
+    // More follows on the same line, which is then no record, and is rejected as a whole.
+    let more = [Append(0, 1, ""), Quiet(0), Convert, Append(0, 2, "\n"), Append(0, 3, "\n"), Quiet(0)];
+    let more = check(more);
+    assert_eq!((more.held[&0].records.len(), more.held[&0].generation), (2, 1));
+    // The line break comes a day late.
     let mut late = check([Append(0, 1, ""), Quiet(0)]);
     late.append(0, b"\r\n");
     late.happen(Append(0, 2, "\n"));
     late.check();
-    assert_eq!(late.held[&0].records.len(), 2);
+    assert_eq!((late.held[&0].records.len(), late.held[&0].generation), (2, 0));
 }
 
 #[test]

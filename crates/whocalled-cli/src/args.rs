@@ -464,6 +464,9 @@ pub(crate) struct Nightly {
     /// csv, json, ndjson, markdown, parquet or table [default: csv]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Take a last record without a line break once its blob has been quiet for this long [default: 3h]
+    #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
+    pub(crate) seal_after: Option<String>,
     /// Wait for another run on the same lake to end, instead of failing
     #[arg(long)]
     pub(crate) wait: bool,

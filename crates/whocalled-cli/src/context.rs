@@ -10,12 +10,12 @@ use whocalled_fetch::{Archive, Auth, AuthKind, Secret};
 use whocalled_lake::{Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::HourRange;
 use whocalled_report::{Format, Session, SessionOptions};
-use whocalled_types::{Limits, Table};
+use whocalled_types::{Limits, SEAL_AFTER, Table};
 
 use crate::args::{AuthArgs, EngineArgs, RangeArgs};
 use crate::exit::Usage;
 use crate::settings::Settings;
-use crate::time::{Bound, instant};
+use crate::time::{Bound, duration, instant};
 
 const MEMORY_MIB: usize = 4096;
 
@@ -135,6 +135,12 @@ impl Context {
     pub(crate) fn threads(&self, given: Option<usize>) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         given.or(self.settings.threads).filter(|it| *it > 0).unwrap_or_else(all)
+    }
+
+    /// How long a blob must be quiet until its last record is taken as it is.
+    pub(crate) fn seal_after(&self, given: Option<&String>) -> anyhow::Result<TimeDelta> {
+        let text = given.or(self.settings.seal_after.as_ref());
+        text.map_or_else(|| Ok(TimeDelta::from_std(SEAL_AFTER)?), |text| Ok(duration(text)?))
     }
 
     /// The limits of a run. Tests make batches small, so that a small archive has several.

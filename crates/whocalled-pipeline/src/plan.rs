@@ -65,6 +65,8 @@ pub enum FindingKind {
     Torn,
     /// The blob grew after it had been quiet for so long that it was sealed.
     Reopened,
+    /// The blob grew so, and its last record, which had no line break, goes on: it was taken back.
+    TakenBack,
 }
 
 /// A part of a blob to be read.
@@ -270,7 +272,8 @@ impl Planner<'_> {
         let created = (read.blob.created_at, state.created_at);
         let recreated = state.gone || matches!(created, (Some(now), Some(before)) if now != before);
         let torn_bytes = upto - position.bytes;
-        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed) {
+        let was_sealed = read.blob.modified_at.is_some_and(|at| state.committed_at - at >= self.seal_after);
+        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed || was_sealed) {
             plan.torn_bytes += torn_bytes;
             return;
         }

@@ -17,7 +17,6 @@ use super::progress::Display;
 use crate::args::Convert;
 use crate::context::{Context, clock, show, show_bytes};
 use crate::exit::{Ended, Exit};
-use crate::time::duration;
 
 pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()> {
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
@@ -27,8 +26,7 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
         given => given.to_vec(),
     };
     let selection = Selection { containers, hours, listing: args.selection.list.into() };
-    let seal_after = args.seal_after.as_ref().or(context.settings.seal_after.as_ref());
-    let seal_after = seal_after.map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
+    let seal_after = context.seal_after(args.seal_after.as_ref())?;
     if args.dry_run {
         return dry_run(context, args, &archive, selection, seal_after).await;
     }

@@ -15,7 +15,7 @@ use super::report::write_all;
 use crate::args::Nightly;
 use crate::context::{Context, now, show};
 use crate::exit::Usage;
-use crate::time::{date, duration};
+use crate::time::date;
 
 /// The size that compaction brings files to.
 const TARGET_BYTES: u64 = 128 << 20;
@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
     let day = date(&args.date, now())?;
     let format = context.format(args.format.as_ref(), Format::Csv)?;
-    let seal_after = context.settings.seal_after.as_ref().map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
+    let seal_after = context.seal_after(args.seal_after.as_ref())?;
 
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;

@@ -1,19 +1,14 @@
 //! `whocalled status`: what is committed, by container and resource; and how the last runs went.
 
-use chrono::TimeDelta;
 use whocalled_report::{Format, runs, status};
-use whocalled_types::SEAL_AFTER;
 
 use super::output::to_stdout;
 use crate::args::Status;
 use crate::context::{Context, now};
-use crate::time::duration;
 
 pub(super) async fn run(context: &Context, args: &Status) -> anyhow::Result<()> {
     let format = context.format(args.format.as_ref(), Format::Table)?;
-    let seal_after = args.seal_after.as_ref().or(context.settings.seal_after.as_ref());
-    let seal_after =
-        seal_after.map_or_else(|| Ok(TimeDelta::from_std(SEAL_AFTER)?), |text| anyhow::Ok(duration(text)?))?;
+    let seal_after = context.seal_after(args.seal_after.as_ref())?;
     let lake = context.lake(args.lake.lake.as_ref()).await?;
     let unapplied: Vec<&str> = lake.unapplied().map(|table| table.name()).collect();
     if !unapplied.is_empty() {

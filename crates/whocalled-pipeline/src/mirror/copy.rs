@@ -60,8 +60,7 @@ impl Copy<'_> {
             (Bytes::new(), Bytes::new())
         };
         let is_prefix = have <= self.blob.bytes
-            && (tail.is_empty()
-                || blocking(move || is_end(&self.path, have, &tail)).await.map_err(|error| (have, error))?);
+            && (tail.is_empty() || is_end(&self.path, have, &tail).map_err(|error| (have, error))?);
         if !is_prefix {
             fresh = self.segment(0, 0).await.map_err(|error| (have, error))?;
         }
