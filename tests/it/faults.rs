@@ -10,7 +10,7 @@ mod reads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroUsize,
+    fs::File,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
@@ -19,15 +19,14 @@ use anyhow::{Context as _, Result};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use azure_storage_blob::BlobServiceClient;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::TryStreamExt as _;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 use whocalled_fetch::{Archive, Auth, RetryPolicy};
 use whocalled_lake::{Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::{Options, Receipt, Run, Selection, run, table_specs};
-use whocalled_report::{Parameters, Session, SessionOptions};
 use whocalled_tests::azurite::{Azurite, append};
 use whocalled_tests::fault_proxy::{FaultProxy, Request};
-use whocalled_types::Limits;
+use whocalled_types::{Limits, Table};
 
 const RESOURCE: &str = "resourceId=/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/A";
 
@@ -115,6 +114,14 @@ impl Scene {
         self.append(3, &line(0)[..50]).await
     }
 
+    /// The same, converted.
+    async fn converted(name: &str) -> Result<Self> {
+        let mut scene = Self::new(name)?;
+        scene.fill().await?;
+        scene.convert_all().await?;
+        Ok(scene)
+    }
+
     fn bytes(&self, hour: u32) -> u64 {
         self.blobs.get(&hour).map_or(0, String::len) as u64
     }
@@ -174,15 +181,22 @@ impl Scene {
 
     /// Every row and reject of the lake: blob, offset, and which of the two.
     async fn found(&self) -> Result<Vec<String>> {
-        let options = SessionOptions { threads: NonZeroUsize::MIN, memory_bytes_max: 256 << 20 };
-        let session = Session::open(&self.lake().await?, &options).await?;
-        let sql = "SELECT concat(blob, ' ', blob_offset, ' row') FROM request_response \
-                   UNION ALL SELECT concat(blob, ' ', blob_offset, ' reject') FROM rejects";
-        let batches: Vec<_> = session.query(sql, &Parameters::new()).await?.batches.try_collect().await?;
+        let lake = self.lake().await?;
         let mut found = Vec::new();
-        for batch in batches {
-            let places = ArrayFormatter::try_new(batch.column(0), &FormatOptions::default())?;
-            found.extend((0..batch.num_rows()).map(|row| places.value(row).to_string()));
+        for (table, kind) in [(Table::RequestResponse, "row"), (Table::Rejects, "reject")] {
+            for file in lake.files(table)? {
+                let file = File::open(self.scratch.path().join("lake").join(file.path.as_ref()))?;
+                for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+                    let batch = batch?;
+                    let column = |name: &str| {
+                        let column = batch.column_by_name(name).context("a row has its place")?;
+                        Ok::<_, anyhow::Error>(ArrayFormatter::try_new(column, &FormatOptions::default())?)
+                    };
+                    let (blobs, offsets) = (column("blob")?, column("blob_offset")?);
+                    let places = (0..batch.num_rows()).map(|row| (blobs.value(row), offsets.value(row)));
+                    found.extend(places.map(|(blob, offset)| format!("{blob} {offset} {kind}")));
+                }
+            }
         }
         found.sort();
         Ok(found)

@@ -36,10 +36,7 @@ async fn a_listing_that_fails_once_is_asked_again() -> Result<()> {
 
 /// A listing that goes on failing ends the run after `attempt_count` requests; the lake stays as it
 /// was, and the next run finds everything.
-async fn check_always(name: &str, fault: Fault, attempt_count: usize) -> Result<()> {
-    let mut scene = Scene::new(name)?;
-    scene.fill().await?;
-    scene.convert_all().await?;
+async fn check_always(scene: &mut Scene, name: &str, fault: Fault, attempt_count: usize) -> Result<()> {
     let before = scene.found().await?;
     for hour in [1, 5] {
         scene.grow(hour, 10).await?;
@@ -56,36 +53,40 @@ async fn check_always(name: &str, fault: Fault, attempt_count: usize) -> Result<
 
 #[tokio::test]
 async fn a_listing_that_goes_on_failing_ends_the_run() -> Result<()> {
-    check_always("lists-503", Fault::status(503), 4).await?;
-    check_always("lists-cut", Fault::Short(300), 4).await?;
-    check_always("lists-closed", Fault::Close(300), 4).await?;
-    check_always("lists-412", Fault::status(412), 1).await?;
-    check_always("lists-403", Fault::status(403), 1).await
+    let mut scene = Scene::converted("lists-always").await?;
+    check_always(&mut scene, "503", Fault::status(503), 4).await?;
+    check_always(&mut scene, "cut", Fault::Short(300), 4).await?;
+    check_always(&mut scene, "closed", Fault::Close(300), 4).await?;
+    check_always(&mut scene, "412", Fault::status(412), 1).await?;
+    check_always(&mut scene, "403", Fault::status(403), 1).await
 }
 
 #[tokio::test]
 async fn page_tokens_that_repeat_are_no_listing_without_end() -> Result<()> {
-    check_always("loop-of-one", Fault::edit(|xml| with_next(&xml, "a")), 2).await?;
+    let mut scene = Scene::converted("lists-in-circles").await?;
+    check_always(&mut scene, "one", Fault::edit(|xml| with_next(&xml, "a")), 2).await?;
     let count = AtomicUsize::new(0);
     let in_turn = move |xml: String| with_next(&xml, ["a", "b"][count.fetch_add(1, Ordering::Relaxed) % 2]);
-    check_always("loop-of-two", Fault::edit(in_turn), 3).await
+    check_always(&mut scene, "two in turn", Fault::edit(in_turn), 3).await
 }
 
 /// Where the end is missing, so may be blobs, and the token of the next page.
 #[tokio::test]
 async fn a_listing_without_its_end_is_refused() -> Result<()> {
-    let cut = |upto: &'static str| Fault::edit(move |xml| xml[..xml.rfind(upto).unwrap_or(xml.len())].to_owned());
-    check_always("ends-before-end", cut("</EnumerationResults>"), 4).await?;
-    check_always("ends-before-token", cut("<NextMarker"), 4).await?;
-    check_always("ends-before-blob", cut("<Blob>"), 4).await?;
-    check_always("ends-within-blob", cut("<Content-Length>"), 4).await
+    let mut scene = Scene::converted("lists-cut").await?;
+    for upto in ["</EnumerationResults>", "<NextMarker", "<Blob>", "<Content-Length>"] {
+        let cut = Fault::edit(move |xml| xml[..xml.rfind(upto).unwrap_or(xml.len())].to_owned());
+        check_always(&mut scene, upto, cut, 4).await?;
+    }
+    Ok(())
 }
 
 /// A blob whose length is not told is not one of length nothing, whose rows would have to go.
 #[tokio::test]
 async fn a_listing_without_lengths_is_refused() -> Result<()> {
+    let mut scene = Scene::converted("lists-no-lengths").await?;
     let unmeasured = |xml: String| xml.replace("Content-Length>", "Content-Size>");
-    check_always("lists-no-lengths", Fault::edit(unmeasured), 1).await
+    check_always(&mut scene, "no lengths", Fault::edit(unmeasured), 1).await
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ async fn check_chance(seed: u64) -> Result<()> {
     };
     for round in 0..5 {
         for hour in 0..8 {
-            if (seed + hour + round) % 3 > 0 {
+            if !(seed + hour + round).is_multiple_of(3) {
                 scene.grow(u32::try_from(hour)?, 20).await?;
             }
         }

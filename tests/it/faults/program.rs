@@ -16,6 +16,19 @@ fn convert(scene: &Scene) -> Result<Ran> {
     for output in [&ran.stdout, &ran.stderr] {
         assert!(!output.contains(encoded) && !output.contains(decoded.as_ref()), "the signature is shown");
     }
+    // The receipts that the lake keeps, and the ledger.
+    let mut folders = vec![scene.scratch.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+                assert!(!text.contains("sig=") && !text.contains(decoded.as_ref()), "{}", path.display());
+            }
+        }
+    }
     Ok(ran)
 }
 
