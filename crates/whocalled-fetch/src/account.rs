@@ -181,7 +181,7 @@ impl Account {
             let source = Cause::new(error.to_string());
             return Err(Error::Exhausted { endpoint: self.identity.clone(), source });
         }
-        tracing::debug!(%error, delay_ms = delay.as_millis() as u64, "is tried again");
+        tracing::debug!(%error, ?delay, "is tried again");
         tokio::time::sleep(delay).await;
         Ok(())
     }

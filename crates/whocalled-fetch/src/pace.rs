@@ -110,8 +110,8 @@ impl Pace {
     }
 
     #[cfg(test)]
-    fn allowed(&self) -> usize {
-        self.state().allowed as usize
+    fn allowed(&self) -> String {
+        self.state().allowed.floor().to_string()
     }
 }
 
@@ -135,7 +135,7 @@ impl Pass<'_> {
         if self.entered_at >= state.halved_at {
             state.allowed = (state.allowed / 2.0).max(1.0);
             state.halved_at = Instant::now();
-            tracing::debug!(requests_max = state.allowed as usize, "the account is busy: fewer requests at a time");
+            tracing::debug!(requests_max = state.allowed.floor(), "the account is busy: fewer requests at a time");
         }
         if let Some(pause) = pause {
             state.not_before = state.not_before.max(Instant::now() + pause);
@@ -162,16 +162,16 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(2)).await;
         first.throttled(None);
         second.throttled(None);
-        assert_eq!(pace.allowed(), 8, "both were under way together");
+        assert_eq!(pace.allowed(), "8", "both were under way together");
         for _ in 0..9 {
             pace.enter().await.succeeded();
         }
-        assert_eq!(pace.allowed(), 9);
+        assert_eq!(pace.allowed(), "9");
         for _ in 0..6 {
             tokio::time::sleep(Duration::from_millis(2)).await;
             pace.enter().await.throttled(None);
         }
-        assert_eq!(pace.allowed(), 1, "one is always allowed");
+        assert_eq!(pace.allowed(), "1", "one is always allowed");
     }
 
     #[tokio::test]

@@ -26,6 +26,9 @@ pub struct BlobState {
     pub reject_count: u64,
     /// Whether the last commit found that the archive does not have the blob any more.
     pub gone: bool,
+    /// Whether it was sealed without its last bytes being a complete record, so that these need no
+    /// second look until the blob grows.
+    pub torn: bool,
     /// The number of the batch that committed last.
     pub last_batch: i64,
     /// When that batch was committed.
@@ -36,16 +39,14 @@ impl BlobState {
     /// Where the blob is in its life, as far as its last commit tells. `blob` is its name, and
     /// `seal_after` how long it must be quiet to be taken for complete.
     ///
-    /// Where the archive says no time of modification, that of the commit stands for it. Bytes after
-    /// the position count as looked at for good if the commit came when the blob was quiet for
-    /// `seal_after` already.
+    /// Where the archive says no time of modification, that of the commit stands for it.
     pub fn phase(&self, blob: &str, seal_after: TimeDelta, now: DateTime<Utc>) -> BlobPhase {
         let modified_at = self.modified_at.unwrap_or(self.committed_at);
         let hour = BlobName::from_column(blob).and_then(|it| hour_begin(&it));
         let facts = BlobFacts {
             gone: self.gone,
             hour_over: hour.is_none_or(|begin| begin + TimeDelta::hours(1) <= now),
-            settled: self.left_bytes() == 0 || self.committed_at - modified_at >= seal_after,
+            settled: self.left_bytes() == 0 || self.torn,
             // A time that lies ahead, of a clock that does, is no quiet at all.
             quiet_for: (now - modified_at).to_std().unwrap_or_default(),
         };
@@ -182,6 +183,7 @@ impl Batch {
                 row_count: continued.map_or(0, |state| state.row_count) + it.row_count,
                 reject_count: continued.map_or(0, |state| state.reject_count) + it.reject_count,
                 gone: it.finding == Some(BlobFinding::Gone),
+                torn: it.finding == Some(BlobFinding::Torn),
                 last_batch: number,
                 committed_at: now,
             };

@@ -237,10 +237,10 @@ fn without_files(schema: &SchemaRef) -> Vec<&str> {
 }
 
 /// Joins what two ranges of one blob say: counts add up within a generation, and everything else
-/// is as the furthest range has it. That a blob is gone is said by an empty range, which follows
-/// another of the same end.
+/// is as the furthest range has it. That a blob is gone, or stays torn, is said by an empty
+/// range, which follows another of the same end.
 fn merge(known: &mut BlobState, other: &BlobState) {
-    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch, it.gone);
+    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch, it.gone, it.torn);
     let (mut last, first) = if reach(other) > reach(known) { (other.clone(), &*known) } else { (known.clone(), other) };
     if last.position.generation == first.position.generation {
         last.row_count += first.row_count;
@@ -275,6 +275,7 @@ fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error
         row_count: count("row_count")?,
         reject_count: count("reject_count")?,
         gone: findings.is_valid(row) && findings.value(row) == BlobFinding::Gone.name(),
+        torn: findings.is_valid(row) && findings.value(row) == BlobFinding::Torn.name(),
         last_batch: integers(rows, "batch")?.value(row),
         committed_at: instant_at(rows, "committed_at", row)?.unwrap_or_default(),
     };

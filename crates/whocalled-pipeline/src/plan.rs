@@ -272,8 +272,7 @@ impl Planner<'_> {
         let created = (read.blob.created_at, state.created_at);
         let recreated = state.gone || matches!(created, (Some(now), Some(before)) if now != before);
         let torn_bytes = upto - position.bytes;
-        let was_sealed = state.modified_at.is_some_and(|at| state.committed_at - at >= self.seal_after);
-        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed || was_sealed) {
+        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed || state.torn) {
             plan.torn_bytes += torn_bytes;
             return;
         }

@@ -142,7 +142,7 @@ impl Tally {
             record_count: converted.record_count,
             row_count: converted.row_count,
             reject_count: converted.reject_count,
-            finding: read.finding,
+            finding: read.finding.or((whole && read.sealed && position < read.blob.bytes).then_some(BlobFinding::Torn)),
         });
         read.go_on(to);
         read

@@ -15,11 +15,13 @@ pub enum BlobFinding {
     Gone,
     /// The blob was created again, by its time of creation.
     Recreated,
+    /// The blob has been quiet for so long that it is sealed, and does not end in a complete record.
+    Torn,
 }
 
 impl BlobFinding {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Reopened, Self::Shrunk, Self::Rewritten, Self::Gone, Self::Recreated];
+    pub const ALL: [Self; 6] = [Self::Reopened, Self::Shrunk, Self::Rewritten, Self::Gone, Self::Recreated, Self::Torn];
 
     /// The name that the ledger stores.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl BlobFinding {
             Self::Rewritten => "rewritten",
             Self::Gone => "gone",
             Self::Recreated => "recreated",
+            Self::Torn => "torn",
         }
     }
 

@@ -1,13 +1,13 @@
 //! The SDK's errors, told apart by what their reader can do about them.
 
-use std::{error::Error as StdError, ops::Range};
+use std::ops::Range;
 
 use azure_core::{error::ErrorKind, http::headers::HeaderName};
 use azure_storage_blob::StorageError;
 use chrono::{DateTime, Utc};
 use whocalled_types::BlobName;
 
-use super::{Account, NoAnswer};
+use super::Account;
 use crate::{
     Error,
     auth::{is_transient, reason as token_reason},
@@ -31,7 +31,7 @@ impl Account {
             },
             ErrorKind::DataConversion => self.nonsense(what, &Cause::innermost(&error).to_string()),
             ErrorKind::Connection => unreachable(Cause::innermost(&error)),
-            _ if no_answer(&error) || !self.pace.has_answered() => unreachable(Cause::innermost(&error)),
+            _ if !self.pace.has_answered() => unreachable(Cause::innermost(&error)),
             _ => Error::Interrupted { what: what.to_owned(), attempt_count: 1, source: Cause::innermost(&error) },
         }
     }
@@ -91,16 +91,4 @@ fn answered_at(error: &azure_core::Error) -> Option<DateTime<Utc>> {
     let ErrorKind::HttpResponse { raw_response: Some(response), .. } = error.kind() else { return None };
     let date = response.headers().get_optional_str(&HeaderName::from_static("date"))?;
     DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())
-}
-
-/// Whether no answer came in time.
-fn no_answer(error: &azure_core::Error) -> bool {
-    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.is::<NoAnswer>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }

@@ -106,11 +106,12 @@ impl Account {
                 _ => Err(self.nonsense(&what(), "the range that was asked for is ignored")),
             };
         };
-        let Some((first, last, length)) = parse_content_range(content_range) else {
+        let Some((first, length)) = parse_content_range(content_range) else {
             return Err(self.nonsense(&what(), &format!("content-range is {content_range}")));
         };
-        if length.is_some_and(|length| length < range.end) || last + 1 < range.end {
-            return Err(shrank(length.unwrap_or(last + 1)));
+        // Where only the range is short, so is the body, and the rest is asked for.
+        if let Some(length) = length.filter(|length| *length < range.end) {
+            return Err(shrank(length));
         }
         if first != range.start {
             return Err(self.nonsense(&what(), &format!("content-range is {content_range}, not from {}", range.start)));
@@ -119,11 +120,10 @@ impl Account {
     }
 }
 
-/// `bytes 0-99/1234` as first byte, last byte and length of the whole; `*` is a length that is not
-/// told.
-fn parse_content_range(header: &str) -> Option<(u64, u64, Option<u64>)> {
+/// `bytes 0-99/1234` as first byte and length of the whole; `*` is a length that is not told.
+fn parse_content_range(header: &str) -> Option<(u64, Option<u64>)> {
     let (range, length) = header.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
+    let (first, _) = range.split_once('-')?;
     let length = if length == "*" { None } else { Some(length.trim().parse().ok()?) };
-    Some((first.trim().parse().ok()?, last.trim().parse().ok()?, length))
+    Some((first.trim().parse().ok()?, length))
 }

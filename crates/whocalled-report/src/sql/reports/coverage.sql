@@ -6,8 +6,8 @@
 --   gap_hours (integer, default 6): how many silent hours between two active ones are a gap
 --   late_minutes (integer, default 15): how far outside of its blob's hour a record is late
 -- columns:
---   finding: `no_data_plane_log`, `no_activity_log`, `late_records`, `gap`, `reopened`, `gone` or
---     `recreated`
+--   finding: `no_data_plane_log`, `no_activity_log`, `late_records`, `gap`, `reopened`, `gone`,
+--     `torn` or `recreated`
 --   account: the account; empty for a blob that names none
 --   container: the container of the blobs; empty for a finding that is not about blobs
 --   hour: the first hour of the day that it concerns; of a gap, the first silent one
@@ -26,7 +26,8 @@
 --   that was off. `reopened`: blobs that grew after they had been quiet for so long that they were taken
 --   to be complete; what they got is in the lake, and a report that was made before `grew_at` lacks it.
 --   `gone`: blobs that the archive does not have any more, as a lifecycle rule may see to; their rows
---   stay in the lake, and nothing can be read again. `recreated`: blobs that were created again, cut or
+--   stay in the lake, and nothing can be read again. `torn`: blobs
+--   that have long been quiet and do not end in a complete record: whoever wrote them broke off. `recreated`: blobs that were created again, cut or
 --   rewritten, which an archive does not do by itself: somebody did. No rows at all is the good case.
 WITH logged AS (
   SELECT resource_id AS account_id, subscription_id, account, date_trunc('hour', time) AS hour, blob,
@@ -110,12 +111,12 @@ ranges AS (
   WHERE kind = 'range'
 ),
 blob_findings AS (
-  SELECT CASE WHEN finding IN ('reopened', 'gone') THEN finding ELSE 'recreated' END AS finding,
+  SELECT CASE WHEN finding IN ('reopened', 'gone', 'torn') THEN finding ELSE 'recreated' END AS finding,
     account, container, hour, blob, modified_at,
     CASE WHEN finding = 'gone' THEN blob_records ELSE record_count END AS records
   FROM ranges
   -- What was gone may have come back.
-  WHERE finding IS NOT NULL AND (finding <> 'gone' OR is_last) AND hour >= $from AND hour < $to
+  WHERE finding IS NOT NULL AND (finding NOT IN ('gone', 'torn') OR is_last) AND hour >= $from AND hour < $to
 ),
 blobs_found AS (
   SELECT finding, account, container, min(hour) AS hour, count(DISTINCT hour) AS hours, sum(records) AS records,
@@ -146,6 +147,7 @@ SELECT finding, account, container, hour, hours, records, blobs, grew_at,
   CASE finding
     WHEN 'reopened' THEN 'blobs grew after they had been quiet for long'
     WHEN 'gone' THEN 'blobs are not in the archive any more; their rows stay'
+    WHEN 'torn' THEN 'blobs do not end in a complete record'
     ELSE 'blobs were created again, cut or rewritten, and read anew'
   END
 FROM blobs_found
