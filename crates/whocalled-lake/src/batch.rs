@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, Utc};
-use whocalled_types::{Advance, Position, Table};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use whocalled_types::{Advance, BlobFacts, BlobFinding, BlobName, BlobPhase, Position, Table};
 
 use crate::Error;
 
@@ -24,10 +24,45 @@ pub struct BlobState {
     pub row_count: u64,
     /// How many rejects this generation gave.
     pub reject_count: u64,
+    /// Whether the last commit found that the archive does not have the blob any more.
+    pub gone: bool,
     /// The number of the batch that committed last.
     pub last_batch: i64,
     /// When that batch was committed.
     pub committed_at: DateTime<Utc>,
+}
+
+impl BlobState {
+    /// Where the blob is in its life, as far as its last commit tells. `blob` is its name, and
+    /// `seal_after` how long it must be quiet to be taken for complete.
+    ///
+    /// Where the archive says no time of modification, that of the commit stands for it. Bytes after
+    /// the position count as looked at for good if the commit came when the blob was quiet for
+    /// `seal_after` already.
+    pub fn phase(&self, blob: &str, seal_after: TimeDelta, now: DateTime<Utc>) -> BlobPhase {
+        let modified_at = self.modified_at.unwrap_or(self.committed_at);
+        let hour = BlobName::from_column(blob).and_then(|it| hour_begin(&it));
+        let facts = BlobFacts {
+            gone: self.gone,
+            hour_over: hour.is_none_or(|begin| begin + TimeDelta::hours(1) <= now),
+            settled: self.left_bytes() == 0 || self.committed_at - modified_at >= seal_after,
+            // A time that lies ahead, of a clock that does, is no quiet at all.
+            quiet_for: (now - modified_at).to_std().unwrap_or_default(),
+        };
+        BlobPhase::of(facts, seal_after.to_std().unwrap_or_default())
+    }
+
+    /// How many bytes were seen after the position; none of a blob that is gone.
+    pub fn left_bytes(&self) -> u64 {
+        if self.gone { 0 } else { self.listed_bytes.saturating_sub(self.position.bytes) }
+    }
+}
+
+/// When the hour in a blob's name begins; `None` for a name without one.
+pub fn hour_begin(blob: &BlobName) -> Option<DateTime<Utc>> {
+    let (year, month, day, hour) = blob.hour()?;
+    let date = NaiveDate::from_ymd_opt(year.into(), month.into(), day.into())?;
+    Some(date.and_hms_opt(hour.into(), 0, 0)?.and_utc())
 }
 
 /// One range of one blob that a batch commits.
@@ -50,6 +85,9 @@ pub struct BlobAdvance {
     pub row_count: u64,
     /// How many of them became rejects.
     pub reject_count: u64,
+    /// What the archive did to the blob that it should not; `Gone` of an empty range says that the
+    /// blob is not there any more, and its rows stay.
+    pub finding: Option<BlobFinding>,
 }
 
 /// Some ranges of some blobs with all their rows: committed as a whole or not at all.
@@ -143,6 +181,7 @@ impl Batch {
                 listed_bytes: it.listed_bytes,
                 row_count: continued.map_or(0, |state| state.row_count) + it.row_count,
                 reject_count: continued.map_or(0, |state| state.reject_count) + it.reject_count,
+                gone: it.finding == Some(BlobFinding::Gone),
                 last_batch: number,
                 committed_at: now,
             };

@@ -12,6 +12,7 @@ use whocalled_types::Table;
 
 use crate::data_file::{WRITES_AT_A_TIME, Written, write_rows};
 use crate::delta::{APPLICATION, CommitOutcome, LakeTable};
+use crate::error::Unfinished;
 use crate::failpoint::{
     APPLY_AFTER, APPLY_BEFORE, APPLY_TABLE_COMMITTED, DECIDE_AFTER, DECIDE_BEFORE, PREPARE_BEFORE,
     PREPARE_FILE_WRITTEN, PREPARE_LEDGER_WRITTEN,
@@ -156,7 +157,8 @@ impl Lake {
         while let Some((table, actions)) = self.pending.first_key_value() {
             let (table, actions) = (*table, actions.clone());
             self.failpoints.hit(APPLY_BEFORE)?;
-            self.apply_to(table, &actions, now).await?;
+            let applied = self.apply_to(table, &actions, now).await;
+            applied.map_err(|error| error.leaving(Unfinished::Decided(self.ledger.batch)))?;
             self.pending.remove(&table);
             self.failpoints.hit(APPLY_TABLE_COMMITTED)?;
         }

@@ -103,6 +103,6 @@ pub(crate) async fn create(
     let bytes = serde_json::to_vec(&marker).map_err(|error| Error::damaged(MARKER, error.to_string()))?;
     match storage.store().put_opts(&Path::from(MARKER), bytes.into(), PutMode::Create.into()).await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(Error::storage(location.to_string(), error)),
+        Err(error) => Err(Error::write(location.to_string(), error)),
     }
 }

@@ -290,7 +290,7 @@ async fn put(
     let path = date.map_or_else(|| name.clone(), |date| format!("{DATE}={date}/{name}"));
     let place = object_path(directory, &path);
     let size = i64::try_from(encoded.bytes.len()).map_err(|_| Error::damaged(&place, "the file is too large"))?;
-    let failed = |error| Error::storage(place.to_string(), error);
+    let failed = |error| Error::write(place.to_string(), error);
     if encoded.bytes.len() <= SINGLE_PUT_BYTES_MAX {
         store.put(&place, encoded.bytes.into()).await.map_err(failed)?;
     } else {

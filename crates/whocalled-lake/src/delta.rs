@@ -11,7 +11,7 @@ use deltalake::table::state::DeltaTableState;
 use tracing::warn;
 
 use crate::Error;
-use crate::error::is_lost_race;
+use crate::error::{WRITTEN, is_lost_race};
 use crate::layout::Layout;
 
 /// The application id of our `txn` actions. Their version is a batch number.
@@ -114,7 +114,7 @@ impl LakeTable {
         let committed = match committed {
             Ok(committed) => committed,
             Err(error) if is_lost_race(&error) => return Ok(CommitOutcome::Moved),
-            Err(error) => return Err(Error::delta(self.name(), "written", error)),
+            Err(error) => return Err(Error::delta(self.name(), WRITTEN, error)),
         };
         // The commit is made. What follows, a checkpoint at times, can be made up for later.
         match committed.await {

@@ -1,7 +1,7 @@
 //! What can go wrong with a lake, and what the caller should do about it.
 
 use std::error::Error as StdError;
-use std::io;
+use std::{fmt, io};
 
 use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::TransactionError;
@@ -9,6 +9,38 @@ use whocalled_types::{AdvanceError, ErrorKind, Table};
 
 /// An error from outside this crate, of any type.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What a write that failed leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// A batch that was not decided, or a lake that was not made.
+    Batch,
+    /// A batch of that number, which is decided, and not in every table yet.
+    Decided(i64),
+    /// An export.
+    Export,
+}
+
+impl Unfinished {
+    const fn place(self) -> &'static str {
+        match self {
+            Self::Batch | Self::Decided(_) => "lake",
+            Self::Export => "export",
+        }
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch => f.write_str("nothing of the batch is visible, and the next run goes on from there"),
+            Self::Decided(batch) => {
+                write!(f, "batch {batch} is decided and not in every table yet, and the next run completes it")
+            }
+            Self::Export => f.write_str("what the export was to replace is as it was"),
+        }
+    }
+}
 
 /// Every way in which an operation on a lake fails.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +100,31 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// There is no room, or no quota, left for writing.
+    #[error("the {}'s disk is full, at {place}: make room; {unfinished}", unfinished.place())]
+    Full {
+        /// The object that was being written.
+        place: String,
+        /// What is left behind.
+        unfinished: Unfinished,
+        /// What the storage said.
+        #[source]
+        source: BoxError,
+    },
+    /// Writing is not permitted, or the file system is mounted read-only.
+    #[error(
+        "the {} cannot be written to, at {place}: give write permission, or mount it writable; {unfinished}",
+        unfinished.place()
+    )]
+    ReadOnly {
+        /// The object that was being written.
+        place: String,
+        /// What is left behind.
+        unfinished: Unfinished,
+        /// What the storage said.
+        #[source]
+        source: BoxError,
+    },
     /// The lake contradicts itself, or another program has changed what only we may change.
     #[error("the lake is damaged at {place}: {reason}")]
     Damaged {
@@ -77,7 +134,10 @@ pub enum Error {
         reason: String,
     },
     /// A table has other columns than it should have.
-    #[error("table {table} has other columns than this version writes: {reason}")]
+    #[error(
+        "table {table} has other columns than this version writes: {reason}; take a new place, or the version that \
+         made this one"
+    )]
     Schema {
         /// The table.
         table: String,
@@ -193,33 +253,69 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Conflict { .. } | Self::RecoverFirst { .. } | Self::Busy { .. } => ErrorKind::Retry,
+            // Whatever the storage said: trying again gives nobody room or a permission.
+            Self::Full { .. } | Self::ReadOnly { .. } | Self::Denied { .. } => ErrorKind::Abort,
             _ if object_store_error(self).is_some_and(is_transient) => ErrorKind::Retry,
             _ => ErrorKind::Abort,
         }
     }
 
-    /// An error of the storage at `place`, sorted into denied access, a wrong place and the rest.
+    /// An error of the storage while it read or listed `place`.
     pub(crate) fn storage(place: impl Into<String>, source: object_store::Error) -> Self {
         let place = place.into();
         match cause(&source) {
-            Some(Cause::Denied) => Self::Denied { location: place, source: source.into() },
-            Some(Cause::NotADirectory) => Self::NotADirectory { location: place },
+            Some(cause) => Self::caused(cause, false, place, source.into()),
             None => Self::Storage { place, source },
         }
     }
 
-    /// An error of a local file or directory.
+    /// An error of the storage while it wrote or deleted `place`.
+    pub(crate) fn write(place: impl Into<String>, source: object_store::Error) -> Self {
+        let place = place.into();
+        match cause(&source) {
+            Some(cause) => Self::caused(cause, true, place, source.into()),
+            None => Self::Storage { place, source },
+        }
+    }
+
+    /// An error of a local file or directory that was read.
     pub(crate) fn io(place: impl Into<String>, source: io::Error) -> Self {
-        Self::storage(place, object_store::Error::Generic { store: "local", source: source.into() })
+        Self::storage(place, local(source))
+    }
+
+    /// An error of a local file or directory that was made or deleted.
+    pub(crate) fn io_write(place: impl Into<String>, source: io::Error) -> Self {
+        Self::write(place, local(source))
     }
 
     /// An error of delta-rs while it did `action` to the log of a table.
     pub(crate) fn delta(table: impl ToString, action: &'static str, source: DeltaTableError) -> Self {
         let table = table.to_string();
         match cause(&source) {
-            Some(Cause::Denied) => Self::Denied { location: table, source: source.into() },
-            Some(Cause::NotADirectory) => Self::NotADirectory { location: table },
+            Some(cause) => Self::caused(cause, action == WRITTEN, table, source.into()),
             None => Self::Delta { table, action, source: Box::new(source) },
+        }
+    }
+
+    /// An error whose cause tells the user what to do. What may be read and not be written is not
+    /// denied, but read-only.
+    fn caused(cause: Cause, writing: bool, place: String, source: BoxError) -> Self {
+        let unfinished = Unfinished::Batch;
+        match cause {
+            Cause::Full => Self::Full { place, unfinished, source },
+            Cause::ReadOnly => Self::ReadOnly { place, unfinished, source },
+            Cause::Forbidden if writing => Self::ReadOnly { place, unfinished, source },
+            Cause::Forbidden | Cause::Unauthenticated => Self::Denied { location: place, source },
+            Cause::NotADirectory => Self::NotADirectory { location: place },
+        }
+    }
+
+    /// The same, with what else than an undecided batch is left behind.
+    pub(crate) fn leaving(self, what: Unfinished) -> Self {
+        match self {
+            Self::Full { place, source, .. } => Self::Full { place, unfinished: what, source },
+            Self::ReadOnly { place, source, .. } => Self::ReadOnly { place, unfinished: what, source },
+            other => other,
         }
     }
 
@@ -252,8 +348,15 @@ pub(crate) fn is_lost_race(error: &DeltaTableError) -> bool {
     )
 }
 
+/// What delta-rs did when it failed to write.
+pub(crate) const WRITTEN: &str = "written";
+
+/// A cause that only the user can do something about.
 enum Cause {
-    Denied,
+    Full,
+    ReadOnly,
+    Forbidden,
+    Unauthenticated,
     NotADirectory,
 }
 
@@ -261,17 +364,23 @@ fn cause(error: &(dyn StdError + 'static)) -> Option<Cause> {
     sources(error).find_map(|source| {
         if let Some(io) = source.downcast_ref::<io::Error>() {
             return match io.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(Cause::Denied),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Cause::Full),
+                io::ErrorKind::ReadOnlyFilesystem => Some(Cause::ReadOnly),
+                io::ErrorKind::PermissionDenied => Some(Cause::Forbidden),
                 io::ErrorKind::NotADirectory => Some(Cause::NotADirectory),
                 _ => None,
             };
         }
-        matches!(
-            source.downcast_ref::<object_store::Error>(),
-            Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })
-        )
-        .then_some(Cause::Denied)
+        match source.downcast_ref::<object_store::Error>()? {
+            object_store::Error::PermissionDenied { .. } => Some(Cause::Forbidden),
+            object_store::Error::Unauthenticated { .. } => Some(Cause::Unauthenticated),
+            _ => None,
+        }
     })
+}
+
+fn local(source: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "local", source: source.into() }
 }
 
 fn object_store_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a object_store::Error> {

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use crate::create::read_marker;
 use crate::data_file::{convert, date_of, record_batch, remove, write_rows};
 use crate::delta::{CommitOutcome, LakeTable};
-use crate::error::BoxError;
+use crate::error::{BoxError, Unfinished};
 use crate::failpoint::{EXPORT_AFTER, EXPORT_FILE_WRITTEN};
 use crate::layout::{DATE, Layout, arrow_schema, instant};
 use crate::location::Storage;
@@ -57,6 +57,14 @@ pub struct Exported {
 /// instant a microsecond in UTC.
 pub async fn write_delta(
     export: DeltaExport<'_>,
+    rows: impl Stream<Item = Result<RecordBatch, BoxError>> + Unpin + Send,
+    now: DateTime<Utc>,
+) -> Result<Exported, Error> {
+    write(export, rows, now).await.map_err(|error| error.leaving(Unfinished::Export))
+}
+
+async fn write(
+    export: DeltaExport<'_>,
     mut rows: impl Stream<Item = Result<RecordBatch, BoxError>> + Unpin + Send,
     now: DateTime<Utc>,
 ) -> Result<Exported, Error> {
@@ -80,6 +88,8 @@ pub async fn write_delta(
         options: export.options,
         now,
         held: Vec::new(),
+        held_rows: 0,
+        held_bytes: 0,
         actions: Vec::new(),
         exported: Exported::default(),
     };
@@ -147,6 +157,9 @@ struct Writer<'a> {
     options: &'a StorageOptions,
     now: DateTime<Utc>,
     held: Vec<RecordBatch>,
+    /// How many rows, and bytes in memory, are held.
+    held_rows: usize,
+    held_bytes: usize,
     actions: Vec<Action>,
     exported: Exported,
 }
@@ -165,12 +178,11 @@ impl Writer<'_> {
         let columns: Vec<ArrayRef> =
             pairs.map(|(field, column)| convert(table, column, field.data_type())).collect::<Result<_, _>>()?;
         let schema = Arc::clone(&self.layout.schema);
-        self.held.push(record_batch(&self.layout.table, schema, columns, rows.num_rows())?);
-        let (row_count, bytes) = self
-            .held
-            .iter()
-            .fold((0, 0), |(row_count, bytes), it| (row_count + it.num_rows(), bytes + it.get_array_memory_size()));
-        if row_count >= FLUSH_ROWS || bytes >= FLUSH_BYTES {
+        let rows = record_batch(&self.layout.table, schema, columns, rows.num_rows())?;
+        self.held_rows += rows.num_rows();
+        self.held_bytes += rows.get_array_memory_size();
+        self.held.push(rows);
+        if self.held_rows >= FLUSH_ROWS || self.held_bytes >= FLUSH_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -178,6 +190,7 @@ impl Writer<'_> {
 
     async fn flush(&mut self) -> Result<(), Error> {
         let mut held = std::mem::take(&mut self.held);
+        (self.held_rows, self.held_bytes) = (0, 0);
         held.retain(|rows| rows.num_rows() > 0);
         let hit = || self.options.failpoints.hit(EXPORT_FILE_WRITTEN);
         let written = write_rows(self.storage.store(), "", &self.layout, held, "export", self.now, hit).await?;

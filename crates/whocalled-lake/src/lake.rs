@@ -97,6 +97,8 @@ impl Lake {
         let tables = try_join_all(loading).await?.into_iter().collect();
         let (ledger, pending) = (LedgerState::default(), BTreeMap::new());
         let mut lake = Self { location, storage, failpoints, tables, ledger, pending, stale: true };
+        // Readers, too, need every column of the ledger, which is no data but the state itself.
+        Layout::from(&ledger_spec()).check_schema(&lake.table(Table::Ledger)?.layout.schema)?;
         lake.refresh().await?;
         Ok(lake)
     }

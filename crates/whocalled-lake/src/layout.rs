@@ -11,6 +11,7 @@ use deltalake::table::state::DeltaTableState;
 use whocalled_types::Table;
 
 use crate::Error;
+use crate::error::WRITTEN;
 
 /// The partition column of every table.
 pub(crate) const DATE: &str = "date";
@@ -100,7 +101,7 @@ impl Layout {
             Err(error) => {
                 let mut delta = delta.clone();
                 // Whoever was faster made the same table.
-                delta.load().await.map_err(|_| Error::delta(&self.table, "written", error))?;
+                delta.load().await.map_err(|_| Error::delta(&self.table, WRITTEN, error))?;
                 Ok(delta)
             }
         }

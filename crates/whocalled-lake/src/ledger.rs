@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use deltalake::kernel::{Action, Add};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use whocalled_types::{Framing, Position, Table};
+use whocalled_types::{BlobFinding, Framing, Position, Table};
 
 use crate::batch::{BlobAdvance, BlobState};
 use crate::layout::{DATE, Layout, TableSpec, instant};
@@ -45,6 +45,7 @@ pub fn ledger_spec() -> TableSpec {
         optional("record_count", DataType::Int64),
         optional("row_count", DataType::Int64),
         optional("reject_count", DataType::Int64),
+        optional("finding", DataType::Utf8),
         optional("table_name", DataType::Utf8),
         optional("file_action", DataType::Utf8),
         optional("file", DataType::Utf8),
@@ -105,6 +106,7 @@ impl Entry<'_> {
             self.counts(&files, |it| it.record_count)?,
             self.counts(&files, |it| it.row_count)?,
             self.counts(&files, |it| it.reject_count)?,
+            self.text(&files, |it| it.finding.map(BlobFinding::name)),
             self.file_text(&files, |it| it.table),
             self.file_text(&files, |it| it.action),
             self.file_text(&files, |it| it.json.as_str()),
@@ -235,9 +237,10 @@ fn without_files(schema: &SchemaRef) -> Vec<&str> {
 }
 
 /// Joins what two ranges of one blob say: counts add up within a generation, and everything else
-/// is as the furthest range has it.
+/// is as the furthest range has it. That a blob is gone is said by an empty range, which follows
+/// another of the same end.
 fn merge(known: &mut BlobState, other: &BlobState) {
-    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch);
+    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch, it.gone);
     let (mut last, first) = if reach(other) > reach(known) { (other.clone(), &*known) } else { (known.clone(), other) };
     if last.position.generation == first.position.generation {
         last.row_count += first.row_count;
@@ -255,6 +258,7 @@ fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error
     let generations = column(rows, "generation")?.as_primitive_opt::<Int32Type>();
     let generation = generations.and_then(|it| u32::try_from(it.value(row)).ok());
     let framing = texts(rows, "framing")?.value(row);
+    let findings = texts(rows, "finding")?;
     let position = Position {
         generation: generation.ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has no generation")))?,
         bytes: count("to_bytes")?,
@@ -270,6 +274,7 @@ fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error
         listed_bytes: count("listed_bytes")?,
         row_count: count("row_count")?,
         reject_count: count("reject_count")?,
+        gone: findings.is_valid(row) && findings.value(row) == BlobFinding::Gone.name(),
         last_batch: integers(rows, "batch")?.value(row),
         committed_at: instant_at(rows, "committed_at", row)?.unwrap_or_default(),
     };

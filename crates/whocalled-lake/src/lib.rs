@@ -5,7 +5,8 @@
 //!
 //! A lake is a directory, local or in a Storage Account. Below it is one Delta table per
 //! [`Table`](whocalled_types::Table), partitioned by `date`, and `whocalled-lake.json`, which is
-//! written last when the lake is made. Any Delta reader opens the tables as they are.
+//! written last when the lake is made. Any Delta reader opens the tables as they are. The receipts of
+//! runs are in `_receipts`, and nothing follows from them.
 //!
 //! # The protocol
 //!
@@ -58,6 +59,7 @@ mod ledger;
 mod location;
 mod optimize;
 mod read;
+mod receipts;
 mod replace;
 mod statistics;
 mod vacuum;
@@ -65,10 +67,10 @@ mod vacuum;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, BlobAdvance, BlobState};
+pub use batch::{Batch, BlobAdvance, BlobState, hour_begin};
 pub use commit::{Committed, Recovery};
 pub use data_file::DataFile;
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, Unfinished};
 pub use export::{DeltaExport, Exported, write_delta};
 pub use failpoint::{FAILPOINTS, Failpoints};
 pub use lake::Lake;
@@ -76,4 +78,5 @@ pub use layout::TableSpec;
 pub use ledger::ledger_spec;
 pub use location::{LakeLocation, StorageOptions};
 pub use optimize::Optimized;
+pub use receipts::{KeptReceipt, RECEIPTS_RETENTION};
 pub use vacuum::{RETENTION, Vacuumed};

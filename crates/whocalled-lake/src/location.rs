@@ -95,7 +95,7 @@ impl LakeLocation {
             Ok(metadata) if metadata.is_dir() => Ok(()),
             Ok(_) => Err(Error::NotADirectory { location: self.to_string() }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
-                tokio::fs::create_dir_all(directory).await.map_err(|error| Error::io(self.to_string(), error))
+                tokio::fs::create_dir_all(directory).await.map_err(|error| Error::io_write(self.to_string(), error))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::Missing { location: self.to_string() })

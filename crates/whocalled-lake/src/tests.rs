@@ -6,6 +6,7 @@ mod export;
 mod lossy;
 mod maintenance;
 mod place;
+mod receipts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -119,6 +120,7 @@ impl Archive {
                 record_count: new.len() as u64,
                 row_count: new.len() as u64 - rejects,
                 reject_count: rejects,
+                finding: None,
             });
         }
         batch

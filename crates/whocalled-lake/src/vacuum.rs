@@ -12,6 +12,7 @@ use whocalled_types::Table;
 
 use crate::data_file::object_path;
 use crate::failpoint::VACUUM_FILE_DELETED;
+use crate::receipts::{DIRECTORY as RECEIPTS, RECEIPTS_RETENTION};
 use crate::{Error, Lake};
 
 /// How long a file without use is kept unless the user says otherwise; Delta's own default.
@@ -29,11 +30,14 @@ pub struct Vacuumed {
     pub bytes: u64,
     /// How many expired entries of the Delta logs were deleted.
     pub log_entries: usize,
+    /// How many receipts were deleted.
+    pub receipts: usize,
 }
 
 impl Lake {
     /// Recovers the lake, then deletes the Parquet files that are in no table, were last in one
-    /// longer than `retention` ago, and were written longer than that ago.
+    /// longer than `retention` ago, and were written longer than that ago; and the receipts of runs
+    /// longer than [`RECEIPTS_RETENTION`] ago.
     pub async fn vacuum(&mut self, retention: TimeDelta, now: DateTime<Utc>) -> Result<Vacuumed, Error> {
         if retention < RETENTION_MIN {
             return Err(Error::Argument {
@@ -53,16 +57,18 @@ impl Lake {
                     }
                     // Another vacuum was faster.
                     Err(object_store::Error::NotFound { .. }) => {}
-                    Err(error) => return Err(Error::storage(file.location.to_string(), error)),
+                    Err(error) => return Err(Error::write(file.location.to_string(), error)),
                 }
                 self.failpoints.hit(VACUUM_FILE_DELETED)?;
             }
-            self.delete_leftovers(table, now - retention, &mut vacuumed).await?;
+            self.delete_leftovers(table.name(), now - retention, &mut vacuumed).await?;
             match cleanup_metadata(self.table(table)?.delta(), None).await {
                 Ok(count) => vacuumed.log_entries += count,
                 Err(error) => warn!(%table, %error, "expired entries of the Delta log could not be deleted"),
             }
         }
+        self.delete_leftovers(RECEIPTS, now - retention, &mut vacuumed).await?;
+        vacuumed.receipts = self.delete_receipts(now - RECEIPTS_RETENTION).await?;
         Ok(vacuumed)
     }
 
@@ -84,11 +90,13 @@ impl Lake {
 
     /// Deletes what a killed process leaves of a file that it was writing to a local directory:
     /// object_store writes to `NAME#NUMBER` first, and does not list such names.
-    async fn delete_leftovers(&self, table: Table, since: DateTime<Utc>, vacuumed: &mut Vacuumed) -> Result<(), Error> {
+    async fn delete_leftovers(&self, below: &str, since: DateTime<Utc>, vacuumed: &mut Vacuumed) -> Result<(), Error> {
         let Some(directory) = self.location.as_directory() else { return Ok(()) };
-        let directory = directory.join(table.name());
+        let directory = directory.join(below);
         let failed = |error| Error::io(directory.display().to_string(), error);
-        let mut directories = vec![directory.clone()];
+        // The first receipt makes their directory.
+        let exists = tokio::fs::try_exists(&directory).await.map_err(failed)?;
+        let mut directories: Vec<_> = exists.then(|| directory.clone()).into_iter().collect();
         while let Some(directory) = directories.pop() {
             let mut entries = tokio::fs::read_dir(&directory).await.map_err(failed)?;
             while let Some(entry) = entries.next_entry().await.map_err(failed)? {
@@ -101,7 +109,8 @@ impl Lake {
                 if metadata.is_dir() {
                     directories.push(entry.path());
                 } else if is_leftover && DateTime::<Utc>::from(metadata.modified().map_err(failed)?) < since {
-                    tokio::fs::remove_file(entry.path()).await.map_err(failed)?;
+                    let removed = tokio::fs::remove_file(entry.path()).await;
+                    removed.map_err(|error| Error::io_write(entry.path().display().to_string(), error))?;
                     vacuumed.files += 1;
                     vacuumed.bytes += metadata.len();
                 }

@@ -6,16 +6,20 @@
 
 mod blob;
 mod error;
+mod finding;
 mod hours;
 mod limits;
+mod phase;
 mod position;
 mod resource;
 mod table;
 
 pub use blob::{BlobName, BlobScope, CONTAINER_ACTIVITY, CONTAINER_LOGS_PREFIX, CONTAINER_METRICS, is_log_container};
 pub use error::ErrorKind;
+pub use finding::BlobFinding;
 pub use hours::{Hour, HourSpan, Seek};
 pub use limits::Limits;
+pub use phase::{BlobFacts, BlobPhase, SEAL_AFTER};
 pub use position::{Advance, AdvanceError, Framing, Position, TAIL_BYTES_MAX};
 pub use resource::ResourceId;
 pub use table::Table;

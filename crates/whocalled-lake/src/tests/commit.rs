@@ -1,7 +1,9 @@
 //! Commits: what they refuse, what two at once do, and what they leave in the files.
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use whocalled_types::ErrorKind;
+use whocalled_types::{BlobFinding, BlobPhase, ErrorKind};
+
+use crate::BlobState;
 
 use super::*;
 
@@ -125,6 +127,95 @@ async fn several_ranges_of_a_blob_may_share_a_batch() {
     lake.commit(split, now()).await.unwrap();
     assert_holds(&lake, &archive).await;
     assert_holds(&open(&directory).await, &archive).await;
+}
+
+/// An empty range of a blob, with what was found.
+fn found(lake: &Lake, blob: &str, finding: Option<BlobFinding>) -> Batch {
+    let state = &lake.positions()[blob];
+    let advance = BlobAdvance {
+        blob: blob.to_owned(),
+        advance: Advance { from: state.position.bytes, to: state.position.clone() },
+        listed_bytes: state.listed_bytes,
+        created_at: state.created_at,
+        modified_at: state.modified_at,
+        record_count: 0,
+        row_count: 0,
+        reject_count: 0,
+        finding,
+    };
+    Batch { run_id: "run-1".to_owned(), archive: "directory".to_owned(), advances: vec![advance], ..Batch::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_gone_keeps_its_rows_and_may_come_back() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 5), ("c/b", 1)]);
+    let mut lake = lake(&directory).await;
+    archive.convert(&mut lake).await.unwrap();
+    let is_gone = async |lake: &Lake| {
+        let read = open(&directory).await;
+        assert_eq!(read.positions()["c/a"], lake.positions()["c/a"], "from the ledger and in memory");
+        assert_holds(&read, &archive).await;
+        read.positions()["c/a"].gone
+    };
+    assert!(!is_gone(&lake).await);
+    lake.commit(found(&lake, "c/a", Some(BlobFinding::Gone)), now()).await.unwrap();
+    assert!(is_gone(&lake).await);
+    assert!(!lake.positions()["c/b"].gone);
+    lake.optimize("run-2", 64 << 20, now()).await.unwrap();
+    assert!(is_gone(&lake).await, "compaction forgets nothing");
+
+    lake.commit(found(&lake, "c/a", None), now()).await.unwrap();
+    assert!(!is_gone(&lake).await, "it is back as it was");
+    lake.commit(found(&lake, "c/a", Some(BlobFinding::Gone)), now()).await.unwrap();
+    archive.grow("c/a", 2);
+    let mut grown = archive.batch(&lake);
+    grown.advances[0].finding = Some(BlobFinding::Reopened);
+    lake.commit(grown, now()).await.unwrap();
+    assert!(!lake.positions()["c/a"].gone, "it is back, and has grown");
+    assert_holds(&open(&directory).await, &archive).await;
+
+    let findings: Vec<Option<String>> = read(&lake, Table::Ledger).await.iter().flat_map(texts_of_finding).collect();
+    let count = |name: &str| findings.iter().flatten().filter(|it| *it == name).count();
+    assert_eq!((count("gone"), count("reopened"), findings.iter().flatten().count()), (2, 1, 3));
+}
+
+fn texts_of_finding(rows: &RecordBatch) -> Vec<Option<String>> {
+    let column = rows.column_by_name("finding").unwrap().as_string::<i32>();
+    column.iter().map(|it| it.map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_phase_of_a_blob_follows_from_its_last_commit() {
+    let directory = TempDir::new().unwrap();
+    let blob = "insights-logs-audit/resourceId=/X/y=2026/m=10/d=31/h=13/m=00/PT1H.json";
+    let archive = Archive::of(&[(blob, 5)]);
+    let mut lake = lake(&directory).await;
+    archive.convert(&mut lake).await.unwrap();
+    let (begin, seal_after) = (DateTime::from_timestamp(1_793_451_600, 0).unwrap(), TimeDelta::hours(3));
+    let state = |modified: i64, committed: i64, left: u64| {
+        let mut state = lake.positions()[blob].clone();
+        state.modified_at = Some(begin + TimeDelta::minutes(modified));
+        state.committed_at = begin + TimeDelta::minutes(committed);
+        state.listed_bytes += left;
+        state
+    };
+    for (state, minutes, expected) in [
+        (state(5, 10, 0), 59, BlobPhase::Open),
+        (state(5, 10, 0), 60, BlobPhase::Quiet),
+        (state(58, 60, 0), 72, BlobPhase::Open),
+        (state(58, 60, 0), 73, BlobPhase::Quiet),
+        (state(58, 60, 0), 58 + 180, BlobPhase::Sealed),
+        (state(58, 60, 7), 58 + 180, BlobPhase::Quiet),
+        (state(58, 58 + 180, 7), 58 + 180, BlobPhase::Sealed),
+        (BlobState { modified_at: None, ..state(0, 60, 0) }, 60 + 179, BlobPhase::Quiet),
+        (BlobState { modified_at: None, ..state(0, 60, 0) }, 60 + 180, BlobPhase::Sealed),
+        (BlobState { gone: true, ..state(58, 60, 7) }, 59, BlobPhase::Gone),
+    ] {
+        let phase = state.phase(blob, seal_after, begin + TimeDelta::minutes(minutes));
+        assert_eq!(phase, expected, "after {minutes} minutes: {state:?}");
+    }
+    assert_eq!((state(58, 60, 7).left_bytes(), BlobState { gone: true, ..state(58, 60, 7) }.left_bytes()), (7, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
-//! A storage whose answers get lost: each write of a commit fails in each way that a network knows.
+//! A storage that fails: each write of a commit in each way that a network or a disk knows.
 
-use std::fmt;
 use std::ops::Range;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use deltalake::logstore::{
@@ -18,6 +18,8 @@ use object_store::{
 };
 use url::Url;
 
+use whocalled_types::ErrorKind;
+
 use super::*;
 
 /// How a write fails.
@@ -29,6 +31,8 @@ enum Loss {
     Answer,
     /// It is made, the answer does not arrive, and the client's repetition finds the object there.
     AnswerThenRefused,
+    /// It is not made, and the system says why.
+    Refused(io::ErrorKind),
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +76,9 @@ impl ObjectStore for Lossy {
         let reset = || object_store::Error::Generic { store: "Lossy", source: "connection reset".into() };
         if matches!(loss, Some(Loss::Request)) {
             return Err(reset());
+        }
+        if let Some(Loss::Refused(kind)) = loss {
+            return Err(object_store::Error::Generic { store: "Lossy", source: io::Error::from(kind).into() });
         }
         let is_conditional = options.mode == object_store::PutMode::Create;
         let put = self.0.memory.put_opts(path, payload, options).await?;
@@ -166,7 +173,7 @@ async fn every_write_of_a_commit_may_fail_in_every_way() {
             let was_hit = network.loss.lock().unwrap().take().is_none();
             let context = format!("{loss:?} of write {write}: {outcome:?}");
             if let Err(error) = outcome {
-                assert_eq!(error.kind(), whocalled_types::ErrorKind::Retry, "{context}");
+                assert_eq!(error.kind(), ErrorKind::Retry, "{context}");
                 lake.recover(now()).await.unwrap();
                 archive.convert(&mut lake).await.unwrap();
             }
@@ -181,4 +188,63 @@ async fn every_write_of_a_commit_may_fail_in_every_way() {
         }
     }
     assert_holds(&open_lossy(&place).await.unwrap(), &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_no_more_ends_the_run_and_costs_nothing() {
+    for (scheme, refusal, said) in [
+        ("lossy-full", io::ErrorKind::StorageFull, "the lake's disk is full"),
+        ("lossy-forbidden", io::ErrorKind::PermissionDenied, "the lake cannot be written to"),
+    ] {
+        let (network, place) = network(scheme);
+        let mut archive = Archive::of(&[("c/a", 7), ("c/b", 4)]);
+        archive.convert(&mut open_lossy(&place).await.unwrap()).await.unwrap();
+        let mut decided = 0;
+        for write in 0.. {
+            let mut lake = open_lossy(&place).await.unwrap();
+            let before = archive.clone();
+            archive.grow("c/a", 2);
+            archive.replace("c/b", 2);
+            *network.loss.lock().unwrap() = Some((write, Loss::Refused(refusal)));
+            let outcome = archive.convert(&mut lake).await;
+            let was_hit = network.loss.lock().unwrap().take().is_none();
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::Abort, "{error:?}");
+                let text = error.to_string();
+                assert!(text.contains(said), "{refusal:?} of write {write}: {error:?}");
+                // What it says of the batch is what the next reader sees.
+                let is_decided = text.contains("is decided and not in every table yet");
+                assert!(is_decided != text.contains("nothing of the batch is visible"), "{text}");
+                let read = Lake::open(place.clone(), StorageOptions::default()).await.unwrap();
+                assert_holds(&read, if is_decided { &archive } else { &before }).await;
+                decided += usize::from(is_decided);
+                archive.convert(&mut open_lossy(&place).await.unwrap()).await.unwrap();
+            }
+            if !was_hit {
+                assert!(write > 5 && decided > 1, "a commit makes more writes, before and after it decides");
+                break;
+            }
+        }
+        assert_holds(&open_lossy(&place).await.unwrap(), &archive).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_is_not_made_on_a_full_disk_and_is_once_there_is_room() {
+    let (network, place) = network("lossy-new");
+    let refuse = |write, refusal| *network.loss.lock().unwrap() = Some((write, Loss::Refused(refusal)));
+    for (write, refusal, said) in [
+        (0, io::ErrorKind::StorageFull, "the lake's disk is full"),
+        (3, io::ErrorKind::QuotaExceeded, "the lake's disk is full"),
+        (1, io::ErrorKind::ReadOnlyFilesystem, "the lake cannot be written to"),
+    ] {
+        refuse(write, refusal);
+        let error = open_lossy(&place).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Abort);
+        assert!(error.to_string().contains(said), "{error:?}");
+    }
+    let lake = open_lossy(&place).await.unwrap();
+    refuse(0, io::ErrorKind::StorageFull);
+    let error = lake.put_receipt(now(), "run-1", b"{}").await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error:?}");
 }

@@ -92,6 +92,29 @@ async fn other_columns_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_without_a_column_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let place = directory.path().join("lake");
+    lake(&directory).await;
+    // As a version would have made it that did not know the column yet.
+    let fields =
+        crate::ledger_spec().schema.fields().iter().filter(|it| it.name() != "finding").cloned().collect::<Vec<_>>();
+    let older =
+        crate::layout::Layout::from(&TableSpec { schema: Arc::new(Schema::new(fields)), ..crate::ledger_spec() });
+    std::fs::remove_dir_all(place.join("ledger")).unwrap();
+    let storage = crate::location::Storage::connect(&location(&place), &StorageOptions::default()).unwrap();
+    older.create(&storage.table("ledger").unwrap(), "ledger").await.unwrap();
+    for opened in [
+        Lake::open(location(&place), StorageOptions::default()).await,
+        open_or_create(&place, Failpoints::default()).await,
+    ] {
+        let error = opened.unwrap_err();
+        assert!(matches!(&error, Error::Schema { table, .. } if table == "ledger"), "{error}");
+        assert!(error.to_string().contains("column finding is missing in the lake"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_that_make_a_lake_at_once_make_one() {
     let directory = TempDir::new().unwrap();
     let place = directory.path().join("lake");
