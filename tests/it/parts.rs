@@ -53,7 +53,7 @@ async fn convert(at: &Path, committed: impl Fn(i64) -> bool + Send + Sync + 'sta
         }),
         stop,
     };
-    run(&archive, &mut lake, &options).await.expect("a run")
+    run(&archive, &mut lake, &options).await.finished().expect("a run")
 }
 
 #[tokio::test]

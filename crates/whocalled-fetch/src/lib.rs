@@ -108,12 +108,7 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Archive::open`].
-    pub async fn open_with(
-        location: &str,
-        auth: Auth,
-        now: DateTime<Utc>,
-        policy: RetryPolicy,
-    ) -> Result<Self, Error> {
+    pub async fn open_with(location: &str, auth: Auth, now: DateTime<Utc>, policy: RetryPolicy) -> Result<Self, Error> {
         let counters = Arc::new(Counters::default());
         let (source, display) = match Location::parse(location)? {
             Location::Directory(path) => {

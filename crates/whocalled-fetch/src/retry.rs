@@ -186,9 +186,8 @@ mod tests {
     #[test]
     fn the_account_may_ask_for_a_longer_wait_up_to_a_limit() {
         let policy = RetryPolicy { delay_initial: Duration::from_millis(1), ..RetryPolicy::default() };
-        let wait = |seconds| {
-            Trial::new(&policy, "a").failed(Verdict::Throttled(Some(Duration::from_secs(seconds))), true)
-        };
+        let wait =
+            |seconds| Trial::new(&policy, "a").failed(Verdict::Throttled(Some(Duration::from_secs(seconds))), true);
         assert_eq!(wait(3), Some(Duration::from_secs(3)));
         assert_eq!(wait(3600), Some(policy.retry_after_max));
         assert_eq!(Trial::new(&policy, "a").failed(Verdict::Final, true), None);

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use whocalled_fetch::Archive;
 use whocalled_lake::Lake;
 
+use crate::Error;
 use crate::receipt::{Receipt, RunState};
 use crate::run::Options;
 use crate::scope::Seen;
-use crate::Error;
 
 /// How many of the last receipts are looked at.
 const LOOK_BACK_COUNT: usize = 20;

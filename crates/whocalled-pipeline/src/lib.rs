@@ -17,10 +17,10 @@ mod tables;
 mod tally;
 
 pub use error::Error;
+pub use kept::wait_for_others;
 pub use mirror::{MirrorOptions, Mirrored, mirror};
 pub use plan::{Finding, FindingKind, Plan, Selection};
 pub use prepare::tail_hash;
-pub use kept::wait_for_others;
 pub use receipt::{Failure, LeftBytes, Receipt, RunState};
 pub use run::{Options, Progress, Run, plan, run};
 pub use scope::{HourRange, Seen};

@@ -9,8 +9,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use whocalled_fetch::{Archive, ListedBlob};
-use whocalled_lake::{BlobFinding, BlobState};
-use whocalled_types::{BlobName, ErrorKind, Framing, Limits, Position};
+use whocalled_lake::BlobState;
+use whocalled_types::{BlobFinding, BlobName, ErrorKind, Framing, Limits, Position};
 
 use crate::Error;
 use crate::scope::HourRange;

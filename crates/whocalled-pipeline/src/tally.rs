@@ -2,8 +2,8 @@
 
 use arrow::record_batch::RecordBatch;
 use whocalled_convert::Converted;
-use whocalled_lake::{Batch, BlobAdvance, BlobFinding, BlobState};
-use whocalled_types::{Advance, ErrorKind, Position, Table};
+use whocalled_lake::{Batch, BlobAdvance, BlobState};
+use whocalled_types::{Advance, BlobFinding, ErrorKind, Position, Table};
 
 use crate::error::ends_run;
 use crate::plan::{Finding, FindingKind, Read};

@@ -53,12 +53,7 @@ pub(super) struct Task {
 }
 
 /// Runs a conversion to its receipt, under progress and signals.
-pub(super) async fn convert(
-    context: &Context,
-    archive: &Archive,
-    lake: &mut Lake,
-    task: Task,
-) -> anyhow::Result<Run> {
+pub(super) async fn convert(context: &Context, archive: &Archive, lake: &mut Lake, task: Task) -> anyhow::Result<Run> {
     let display = Arc::new(Display::new(context));
     let told = Arc::clone(&display);
     let stop = Arc::new(AtomicBool::new(false));
@@ -107,7 +102,11 @@ fn options(context: &Context, task: Task) -> Options {
 }
 
 /// Lets the work end its batch at the first signal, and abandons it at the second.
-pub(super) async fn interruptible<T>(context: &Context, stop: &AtomicBool, work: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(super) async fn interruptible<T>(
+    context: &Context,
+    stop: &AtomicBool,
+    work: impl Future<Output = T>,
+) -> anyhow::Result<T> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut work = std::pin::pin!(work);
@@ -160,10 +159,8 @@ fn summarise(context: &Context, receipt: &Receipt) {
         context.say(format!("failed: blob {} at byte {}: {}", failure.blob, failure.position, failure.reason));
     }
     if receipt.findings_unnamed + receipt.failures_unnamed > 0 {
-        context.say(format!(
-            "and {} more findings, {} more failures",
-            receipt.findings_unnamed, receipt.failures_unnamed
-        ));
+        context
+            .say(format!("and {} more findings, {} more failures", receipt.findings_unnamed, receipt.failures_unnamed));
     }
 }
 

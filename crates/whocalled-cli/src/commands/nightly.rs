@@ -31,7 +31,8 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
 
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
-    let selection = Selection { containers: context.settings.containers.clone().unwrap_or_default(), hours: None, list_all: false };
+    let selection =
+        Selection { containers: context.settings.containers.clone().unwrap_or_default(), hours: None, list_all: false };
     let task = Task { selection, seal_after, threads: args.engine.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
     // A run that broke off has no day to report on; one that left blobs out has.

@@ -126,11 +126,7 @@ impl Account {
     /// The blobs of some hours. The listing leaps: from a resource's first blob to the first of the
     /// hours, and from their end to the next resource, so that it takes about one request a resource,
     /// however old the archive is.
-    pub(crate) fn list_hours(
-        &self,
-        container: &str,
-        hours: HourSpan,
-    ) -> BoxStream<'_, Result<Vec<ListedBlob>, Error>> {
+    pub(crate) fn list_hours(&self, container: &str, hours: HourSpan) -> BoxStream<'_, Result<Vec<ListedBlob>, Error>> {
         // As many as an hour each, and the one after them, from which to leap on.
         let blob_count_max = Some((hours.hour_count_max() + 2).min(PAGE_BLOBS_MAX));
         let first = PageOf { container: container.to_owned(), blob_count_max, ..PageOf::default() };

@@ -58,7 +58,8 @@ impl Copy<'_> {
         };
         let path = self.path.clone();
         let is_prefix = have <= self.blob.bytes
-            && (tail.is_empty() || blocking(move || is_end(&path, have, &tail)).await.map_err(|error| (have, error))?);
+            && (tail.is_empty()
+                || blocking(move || is_end(&path, have, &tail)).await.map_err(|error| (have, error))?);
         if !is_prefix {
             fresh = self.segment(0, 0).await.map_err(|error| (have, error))?;
         }
