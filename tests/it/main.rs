@@ -5,5 +5,7 @@ mod azurite_growth;
 mod bad_input;
 mod commands;
 mod decoding;
+mod doctor;
 mod growth;
 mod parts;
+mod verify;

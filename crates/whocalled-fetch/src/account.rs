@@ -2,6 +2,7 @@
 
 mod failure;
 mod listing;
+mod probe;
 mod read;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -31,6 +32,8 @@ pub(crate) struct Account {
     host: String,
     container: Option<String>,
     credential: &'static str,
+    /// The credentials that did not do, and why.
+    passed_over: Vec<String>,
     counters: Arc<Counters>,
     policy: RetryPolicy,
     pace: Pace,
@@ -47,7 +50,7 @@ impl Account {
     ) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Location { location: url.identity(), reason };
         let mut endpoint = url.endpoint.clone();
-        let mut token = None;
+        let (mut token, mut passed_over) = (None, Vec::new());
         let credential = if let Some(sas) = &url.sas {
             if let Some(reason) = sas::refusal(sas, now) {
                 return Err(refuse(reason));
@@ -71,8 +74,8 @@ impl Account {
                 "over plain http a token would be readable; give an https URL, a SAS or an account key".to_owned(),
             ));
         } else {
-            let (answered, label) = token_credential(&auth, &url.identity()).await?;
-            token = Some(answered);
+            let (answered, label, attempts) = token_credential(&auth, &url.identity()).await?;
+            (token, passed_over) = (Some(answered), attempts);
             label
         };
         let client_options = ClientOptions {
@@ -89,6 +92,7 @@ impl Account {
             host: url.host(),
             container: url.container,
             credential,
+            passed_over,
             counters,
             pace: Pace::new(Limits::STANDARD.concurrent_reads_max, policy.budget),
             policy,

@@ -102,8 +102,8 @@ impl AuthKind {
     }
 }
 
-/// A credential that has given a token, and what it is called.
-pub(crate) type Answered = (Arc<dyn TokenCredential>, &'static str);
+/// A credential that has given a token, what it is called, and those before it that gave none.
+pub(crate) type Answered = (Arc<dyn TokenCredential>, &'static str, Vec<String>);
 
 /// The first credential of `auth` that really gives a token.
 pub(crate) async fn token_credential(auth: &Auth, endpoint: &str) -> Result<Answered, Error> {
@@ -120,7 +120,7 @@ pub(crate) async fn token_credential(auth: &Auth, endpoint: &str) -> Result<Answ
         match try_credential(kind, auth, limit).await {
             Ok(credential) => {
                 tracing::debug!(credential = kind.label(), "credential answered");
-                return Ok((credential, kind.label()));
+                return Ok((credential, kind.label(), attempts));
             }
             Err(reason) => {
                 tracing::debug!(credential = kind.label(), %reason, "credential does not do");
