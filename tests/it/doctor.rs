@@ -24,7 +24,10 @@ fn now() -> DateTime<Utc> {
 /// The name of the blob of the hour in which `at` is.
 fn name(at: DateTime<Utc>) -> String {
     let day = at.format("y=%Y/m=%m/d=%d");
-    format!("resourceId=/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/P/A/X/{day}/h={:02}/m=00/PT1H.json", at.hour())
+    format!(
+        "resourceId=/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/X/{day}/h={:02}/m=00/PT1H.json",
+        at.hour()
+    )
 }
 
 /// An examination: its exit code and its lines.

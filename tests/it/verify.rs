@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use whocalled_tests::program::{Ran, run};
 
-const TRACE: &str = "insights-logs-trace/resourceId=/S/y=2026/m=11/d=01/h=13/m=00/PT1H.json";
+const TRACE: &str = "insights-logs-trace/resourceId=/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/A/y=2026/m=11/d=01/h=13/m=00/PT1H.json";
 
 fn record(id: u32) -> String {
     format!("{{\"time\":\"2026-11-01T13:00:00Z\",\"category\":\"Trace\",\"correlationId\":\"id-{id:04}\"}}")
@@ -85,7 +85,7 @@ fn every_framing_agrees_after_every_growth() {
     let wrapped = format!("{{\"records\":[{},\n {}]}}\n", record(1), record(2));
     let with_mark = format!("\u{feff}{}\r\n\r\n{}\r\n", record(1), record(2));
     let pretty = format!("{{\n \"time\": \"2026-11-01T13:00:00Z\",\n \"x\": 1\n}}\n{{\n \"y\": 2\n}}\n");
-    for part in [1, 2, 3, 5, 8, 12, 13, 40, 90, 96, 100, 300] {
+    for part in [1, 3, 12, 13, 90, 96, 300] {
         for (name, text) in [(&wrapper, &wrapped), (&marked, &with_mark), (&values, &pretty)] {
             write(at, name, &text.as_bytes()[..text.len().min(part)]);
         }
