@@ -84,7 +84,7 @@ fn every_framing_agrees_after_every_growth() {
         ["wrapper", "marked", "values", "sealed"].map(|it| TRACE.replace("/S/", &format!("/{it}/")));
     let wrapped = format!("{{\"records\":[{},\n {}]}}\n", record(1), record(2));
     let with_mark = format!("\u{feff}{}\r\n\r\n{}\r\n", record(1), record(2));
-    let pretty = format!("{{\n \"time\": \"2026-11-01T13:00:00Z\",\n \"x\": 1\n}}\n{{\n \"y\": 2\n}}\n");
+    let pretty = "{\n \"time\": \"2026-11-01T13:00:00Z\",\n \"x\": 1\n}\n{\n \"y\": 2\n}\n".to_owned();
     for part in [1, 3, 12, 13, 90, 96, 300] {
         for (name, text) in [(&wrapper, &wrapped), (&marked, &with_mark), (&values, &pretty)] {
             write(at, name, &text.as_bytes()[..text.len().min(part)]);

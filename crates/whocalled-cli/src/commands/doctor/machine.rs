@@ -38,7 +38,7 @@ fn memory(context: &Context) -> Line {
     if available < conversion {
         Line::warn(AREA, "memory", found, "end other programs, or use a larger machine")
     } else if available < queries {
-        let next = format!("set memory_mib to {}, so that queries spill to disk in time", available * 3 / 4 >> 20);
+        let next = format!("set memory_mib to {}, so that queries spill to disk in time", (available * 3 / 4) >> 20);
         Line::warn(AREA, "memory", found, next)
     } else {
         Line::pass(AREA, "memory", found)

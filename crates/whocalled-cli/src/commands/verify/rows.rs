@@ -1,5 +1,7 @@
 //! Small answers of a session: some rows as JSON, and how many more there are.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use whocalled_report::{Answer, Format, Parameters, Session, render};
@@ -22,7 +24,7 @@ pub(super) async fn first_rows(
         }
         let kept = stream::iter([Ok(batch.slice(0, wanted))]).boxed();
         let mut text = Vec::new();
-        render(Answer { schema: schema.clone(), batches: kept }, Format::Ndjson, &mut text).await?;
+        render(Answer { schema: Arc::clone(&schema), batches: kept }, Format::Ndjson, &mut text).await?;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             rows.push(serde_json::from_slice(line)?);
         }
