@@ -67,6 +67,53 @@ async fn a_growing_account_is_converted_between_its_growths() -> Result<()> {
 }
 
 #[tokio::test]
+async fn other_bytes_of_the_same_length_are_read_anew_in_an_account() -> Result<()> {
+    let azurite = Azurite::start()?;
+    let service = azurite.service(now())?;
+    let scratch = TempDir::new()?;
+    let key = [("WHOCALLED_ACCOUNT_KEY", KEY)];
+    let convert = || run_with(scratch.path(), &["convert", &azurite.url(), "--lake", "lake"], &key).success().json();
+    append(&service, CONTAINER, NAME, line(1).as_bytes()).await?;
+    convert();
+    // Times of creation are whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    recreate(&service, CONTAINER, NAME, line(2).as_bytes()).await?;
+    assert_eq!(convert()["rows"], 1);
+    assert_eq!(ids(&scratch), "correlation_id\nid-2\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_grows_while_it_is_read_is_converted_once() -> Result<()> {
+    let azurite = Azurite::start()?;
+    let service = azurite.service(now())?;
+    let scratch = TempDir::new()?;
+    append(&service, CONTAINER, NAME, line(0).as_bytes()).await?;
+    let (url, directory) = (azurite.url(), scratch.path().to_owned());
+    let convert = move || {
+        let key = [("WHOCALLED_ACCOUNT_KEY", KEY)];
+        run_with(&directory, &["convert", &url, "--lake", "lake", "--quiet"], &key).success()
+    };
+    let converting = convert.clone();
+    let runs = tokio::task::spawn_blocking(move || (0..5).for_each(|_| drop(converting())));
+    let mut count = 1;
+    while !runs.is_finished() {
+        // In pieces that end anywhere.
+        let text: String = (count..count + 7).map(line).collect();
+        count += 7;
+        for piece in text.as_bytes().chunks(131) {
+            append(&service, CONTAINER, NAME, piece).await?;
+        }
+    }
+    runs.await?;
+    tokio::task::spawn_blocking(convert).await?;
+    let mut expected: Vec<String> = (0..count).map(|id| format!("id-{id}")).collect();
+    expected.sort();
+    assert_eq!(ids(&scratch).lines().skip(1).collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_sas_never_reaches_an_output() -> Result<()> {
     let azurite = Azurite::start()?;
     append(&azurite.service(now())?, CONTAINER, NAME, line(1).as_bytes()).await?;

@@ -1,14 +1,18 @@
 //! An archive that grows, is touched, cut and made anew, converted in between: every complete
-//! record is in the lake once, whatever happened.
+//! record is in the lake once, and the receipt says what happened.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use proptest::prelude::*;
 use tempfile::TempDir;
-use whocalled_tests::program::run;
+use whocalled_tests::contents::contents;
+use whocalled_tests::local_archive::{blob_name, rows_of};
+use whocalled_tests::program::{run, run_with};
+use whocalled_tests::random::Random;
 
 const CONTAINER: &str = "insights-logs-requestresponse";
 
@@ -50,7 +54,7 @@ impl Model {
 
     fn touch(&self, blob: u8) {
         if let Ok(file) = OpenOptions::new().append(true).open(self.path(blob)) {
-            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000)).expect("a touch");
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(2_000_000_000)).expect("a touch");
         }
     }
 
@@ -164,58 +168,54 @@ fn a_deleted_blob_keeps_its_rows() {
     assert_eq!(receipt["blobs_listed"], 1);
 }
 
-/// What may happen to a blob between two runs.
-#[derive(Debug, Clone)]
-enum Event {
-    Append(u8, u32),
-    AppendRubbish(u8),
-    AppendTorn(u8, u32, usize),
-    Touch(u8),
-    Truncate(u8, usize),
-    Replace(u8, u32),
-    Convert,
-}
+/// Whatever is appended while a run reads, at whatever byte: every run commits whole records up to
+/// some position, and the last one all of them.
+#[test]
+fn a_blob_that_grows_while_it_is_read_is_committed_to_the_end_of_a_record() {
+    let scratch = TempDir::new().expect("a scratch directory");
+    let blob = blob_name("RequestResponse", 0);
+    let path = scratch.path().join("archive").join(&blob);
+    fs::create_dir_all(path.parent().expect("an hour's folder")).expect("an hour's folder");
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).expect("a blob");
+    file.write_all(line(0).as_bytes()).expect("an append");
+    let small = [("WHOCALLED_BATCH_BYTES_MAX", "20000")];
+    let convert = || run_with(scratch.path(), &["convert", "archive", "--lake", "lake", "--quiet"], &small).success();
+    let shown = || contents(&scratch.path().join("lake")).expect("a lake");
 
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (0..3u8, any::<u32>()).prop_map(|(blob, id)| Event::Append(blob, id)),
-        1 => (0..3u8).prop_map(Event::AppendRubbish),
-        2 => (0..3u8, any::<u32>(), 1..60usize).prop_map(|(blob, id, cut)| Event::AppendTorn(blob, id, cut)),
-        1 => (0..3u8).prop_map(Event::Touch),
-        1 => (0..3u8, 0..200usize).prop_map(|(blob, length)| Event::Truncate(blob, length)),
-        1 => (0..3u8, any::<u32>()).prop_map(|(blob, id)| Event::Replace(blob, id)),
-        3 => Just(Event::Convert),
-    ]
-}
-
-proptest! {
-    // Each case starts the program several times.
-    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_schedule_ends_with_every_record_once(events in prop::collection::vec(event(), 4..14)) {
-        let mut model = Model::new();
-        model.append(0, line(0).as_bytes());
-        for event in events {
-            match event {
-                Event::Append(blob, id) => model.append(blob, line(id).as_bytes()),
-                Event::AppendRubbish(blob) => model.append(blob, b"\r\n\nrubbish\n"),
-                Event::AppendTorn(blob, id, cut) => model.append(blob, &line(id).as_bytes()[..cut]),
-                Event::Touch(blob) => model.touch(blob),
-                Event::Truncate(blob, length) => {
-                    let mut bytes = model.blobs.get(&blob).cloned().unwrap_or_default();
-                    bytes.truncate(length);
-                    model.replace(blob, &bytes);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random::new();
+            let mut id = 1;
+            while !done.load(Ordering::Relaxed) {
+                let text: String = (0..20).map(|more| line(id + more)).collect();
+                id += 20;
+                let mut rest = text.as_bytes();
+                while !rest.is_empty() {
+                    let length = 1 + usize::try_from(random.below(rest.len() as u64)).expect("a length");
+                    let (piece, later) = rest.split_at(length);
+                    file.write_all(piece).expect("an append");
+                    rest = later;
+                    std::thread::sleep(Duration::from_millis(4));
                 }
-                Event::Replace(blob, id) => {
-                    let bytes = format!("{}{}", line(id).replace("13:00", "13:59"), line(id));
-                    model.replace(blob, bytes.as_bytes());
-                }
-                Event::Convert => { model.check(); }
             }
+        });
+        for _ in 0..8 {
+            convert();
+            let held = fs::read(&path).expect("a blob");
+            let shown = shown();
+            let committed = usize::try_from(shown.positions[&blob].1).expect("a small blob");
+            let mut expected = rows_of(&blob, 0, &held[..committed]);
+            expected.sort();
+            assert_eq!(shown.rows, expected);
         }
-        model.check();
-    }
+        done.store(true, Ordering::Relaxed);
+    });
+    convert();
+    let shown = shown();
+    let held = fs::read(&path).expect("a blob");
+    assert_eq!(shown.positions[&blob], (0, held.len() as u64));
+    assert_eq!(shown.rows.len(), rows_of(&blob, 0, &held).len());
 }
 
 /// Rows of the simulated archive, as its truth counts them.

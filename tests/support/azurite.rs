@@ -2,6 +2,7 @@
 //! written through Azure's SDK, as diagnostic settings write them.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
@@ -9,11 +10,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use azure_core::http::{StatusCode, Url};
-use azure_storage_blob::{AppendBlobClient, BlobServiceClient, models::AppendBlobClientCreateOptions};
+use azure_core::http::{ClientOptions, StatusCode, Url};
+use azure_storage_blob::{
+    AppendBlobClient, BlobServiceClient, BlobServiceClientOptions, models::AppendBlobClientCreateOptions,
+};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use whocalled_fetch::{Auth, Secret, account_sas};
+
+use crate::certificates::Certificates;
 
 /// Azurite's only account, and its key. Both are published, and the same everywhere.
 pub const ACCOUNT: &str = "devstoreaccount1";
@@ -39,6 +44,27 @@ impl Azurite {
     /// Where Node or the installed package is missing, with what to run; or where Azurite ends
     /// instead of listening.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// As [`Azurite::start`], but over HTTPS, and taking tokens of Entra's form. What it checks of
+    /// them is their issuer, audience and times.
+    ///
+    /// # Errors
+    /// As [`Azurite::start`].
+    pub fn start_https(certificates: &Certificates) -> anyhow::Result<Self> {
+        let (certificate, key) = certificates.server_files();
+        Self::start_with(&[
+            OsStr::new("--oauth"),
+            OsStr::new("basic"),
+            OsStr::new("--cert"),
+            certificate.as_os_str(),
+            OsStr::new("--key"),
+            key.as_os_str(),
+        ])
+    }
+
+    fn start_with(arguments: &[&OsStr]) -> anyhow::Result<Self> {
         let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite");
         let main = package.join("node_modules/azurite/dist/src/blob/main.js");
         ensure!(main.is_file(), "azurite is not installed; run `npm ci` in {}", package.display());
@@ -46,6 +72,7 @@ impl Azurite {
             .arg(&main)
             .args(["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"])
             .args(["--blobHost", "127.0.0.1", "--blobPort", "0"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -90,8 +117,17 @@ impl Azurite {
     /// # Errors
     /// Where the SDK refuses the URL.
     pub fn service(&self, now: DateTime<Utc>) -> anyhow::Result<BlobServiceClient> {
+        self.service_with(ClientOptions::default(), now)
+    }
+
+    /// As [`Azurite::service`], with options such as whom to trust over HTTPS.
+    ///
+    /// # Errors
+    /// As [`Azurite::service`].
+    pub fn service_with(&self, client_options: ClientOptions, now: DateTime<Utc>) -> anyhow::Result<BlobServiceClient> {
         let url = Url::parse(&self.url_with_sas("rwdlac", now)?)?;
-        Ok(BlobServiceClient::new(url, None, None)?)
+        let options = BlobServiceClientOptions { client_options, ..BlobServiceClientOptions::default() };
+        Ok(BlobServiceClient::new(url, None, Some(options))?)
     }
 }
 

@@ -1,4 +1,12 @@
-//! What tests share: a real Storage Account emulator, the built program, and scratch directories.
+//! What tests share: a real Storage Account emulator, a server that makes it fail, a token endpoint, the built program, an
+//! archive in a directory, a look into lakes, and randomness.
 
+pub mod authority;
 pub mod azurite;
+pub mod certificates;
+pub mod contents;
+pub mod fault_proxy;
+mod http;
+pub mod local_archive;
 pub mod program;
+pub mod random;

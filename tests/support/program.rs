@@ -1,7 +1,7 @@
 //! The built `whocalled`, started as a user starts it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 /// The program's binary, beside the test binaries.
 ///
@@ -18,7 +18,7 @@ pub fn whocalled() -> PathBuf {
 /// What a run of the program ended with.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code.
+    /// The exit code; -1 if it was killed.
     pub code: i32,
     /// What it wrote to stdout.
     pub stdout: String,
@@ -26,23 +26,39 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs the program in `directory`, without any setting of the environment but `variables`.
-///
-/// # Panics
-/// If it cannot be started.
+/// The program, to be started in `directory` without any setting of the environment but `variables`.
+pub fn command(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = bare(Command::new(whocalled()), directory);
+    command.args(arguments).envs(variables.iter().copied());
+    command
+}
+
+/// The program started by a shell script, which knows it as `"$0" "$@"`.
+pub fn scripted(directory: &Path, script: &str, arguments: &[&str]) -> Command {
+    let mut command = bare(Command::new("sh"), directory);
+    command.args(["-c", script]).arg(whocalled()).args(arguments);
+    command
+}
+
 #[expect(clippy::disallowed_methods, reason = "what the tests' own environment sets must not reach the program")]
-pub fn run_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
-    let mut command = Command::new(whocalled());
+fn bare(mut command: Command, directory: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WHOCALLED_") || name.starts_with("AZURE_")) {
         command.env_remove(name);
     }
-    let output = command
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(directory)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("the program starts");
+    command.current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end, started as [`command`] says.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    ran(&command(directory, arguments, variables).output().expect("the program starts"))
+}
+
+/// What a run that has ended left.
+pub fn ran(output: &Output) -> Ran {
     Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

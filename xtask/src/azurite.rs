@@ -26,8 +26,9 @@ Example:
   cargo xtask azurite -- sh -c 'whocalled doctor \"$AZURITE_BLOB_URL\" --auth key'";
 
 /// Azurite's account and key are the same everywhere and published; they protect nothing.
-const ACCOUNT_NAME: &str = "devstoreaccount1";
-const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub(crate) const ACCOUNT_NAME: &str = "devstoreaccount1";
+pub(crate) const ACCOUNT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Starts Azurite's blob service and ends it when standard input closes: whatever ends the
 /// runner, a kill included, no server stays behind.
@@ -90,7 +91,7 @@ fn connection_string(url: &str) -> String {
 }
 
 /// A running Azurite; it ends when this is dropped.
-struct Azurite {
+pub(crate) struct Azurite {
     process: Child,
     /// Held open for as long as Azurite is to run; waiting for the process would otherwise close it.
     _stdin: Option<ChildStdin>,
@@ -98,7 +99,8 @@ struct Azurite {
 }
 
 impl Azurite {
-    fn start() -> Result<Self> {
+    /// Installs it where that is needed, and starts it in memory on a free port.
+    pub(crate) fn start() -> Result<Self> {
         let script = install()?;
         let port = free_port().context("no free port on 127.0.0.1")?;
         let mut process = Command::new("node")
@@ -130,7 +132,8 @@ impl Azurite {
         Ok(())
     }
 
-    fn url(&self) -> String {
+    /// Where it listens, account included.
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/{ACCOUNT_NAME}", self.port)
     }
 }

@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: whole runs of the release binary, timed from start to exit, beside DuckDB.
+//! `cargo xtask bench`: whole runs of the release binary, timed from start to exit, beside DuckDB and
+//! rclone.
 //!
 //! Times are medians, with the fastest and the slowest run beside them; nothing is asserted. The
 //! page cache is warm, because the input has just been written.
 
 mod duckdb;
+mod fetch;
 mod measure;
 
 use std::fs;
@@ -40,10 +42,17 @@ pub(crate) struct Options {
     /// How often each is run; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Time this binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: fetch::FetchOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// Copying archives of three shapes from Azurite and from a static server, beside rclone
+    Fetch,
     /// Writing a simulated archive
     Simulate,
     /// From archive to lake, and the same input through DuckDB
@@ -52,26 +61,22 @@ enum What {
     Query,
 }
 
-/// Builds the release binary, makes an archive and prints a line for each thing timed.
+/// Builds the release binary, makes archives and prints a line for each thing timed.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    eprintln!("A first release build takes over 20 minutes on two cores.");
-    let bench = Bench { binary: cargo::build_whocalled(Profile::Release)?, directory: fresh("target/bench")?, options };
+    let binary = match &options.binary {
+        Some(path) => path.canonicalize().with_context(|| format!("there is no {}", path.display()))?,
+        None => {
+            eprintln!("A first release build takes over 20 minutes on two cores.");
+            cargo::build_whocalled(Profile::Release)?
+        }
+    };
+    let bench = Bench { binary, directory: fresh("target/bench")?, options };
     let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-
-    cargo::run(&mut bench.simulate("tenant"))?;
-    let archive_bytes = bytes_below(&bench.directory.join("tenant/archive"))?;
-    eprintln!("simulated archive: {} MB; {} runs each\n", archive_bytes / 1_000_000, options.runs);
-    println!("{}", Measured::HEADER);
-
-    if wanted(What::Simulate) {
-        let (prepare, run) = (|| bench.remove("again"), || bench.simulate("again"));
-        println!("{}", measure::median("simulate", options.runs, prepare, run)?.row(archive_bytes));
+    if wanted(What::Fetch) {
+        fetch::run(&options.fetch, &bench.binary, options.runs, &fresh("target/bench/fetch")?)?;
     }
-    if wanted(What::Convert) {
-        bench.convert(archive_bytes)?;
-    }
-    if wanted(What::Query) {
-        bench.query()?;
+    if [What::Simulate, What::Convert, What::Query].into_iter().any(wanted) {
+        bench.tenant(wanted)?;
     }
     Ok(())
 }
@@ -83,6 +88,26 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// What is timed on a simulated archive.
+    fn tenant(&self, wanted: impl Fn(What) -> bool) -> Result<()> {
+        cargo::run(&mut self.simulate("tenant"))?;
+        let archive_bytes = bytes_below(&self.directory.join("tenant/archive"))?;
+        eprintln!("simulated archive: {} MB; {} runs each\n", archive_bytes / 1_000_000, self.options.runs);
+        println!("{}", Measured::HEADER);
+
+        if wanted(What::Simulate) {
+            let (prepare, run) = (|| self.remove("again"), || self.simulate("again"));
+            println!("{}", measure::median("simulate", self.options.runs, prepare, run)?.row(archive_bytes));
+        }
+        if wanted(What::Convert) {
+            self.convert(archive_bytes)?;
+        }
+        if wanted(What::Query) {
+            self.query()?;
+        }
+        Ok(())
+    }
+
     fn simulate(&self, name: &str) -> Command {
         let calls = (self.options.megabytes * 1_000_000 / BYTES_PER_CALL).max(1);
         let mut command = Command::new(&self.binary);

@@ -65,7 +65,7 @@ enum Command {
     },
     /// Check the house rules that no compiler knows
     Tidy,
-    /// Time the release binary on a simulated archive, beside DuckDB where that can be installed
+    /// Time the release binary, beside DuckDB and rclone where those can be got
     Bench(bench::Options),
     #[command(external_subcommand)]
     Stage(Vec<OsString>),

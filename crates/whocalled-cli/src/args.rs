@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use whocalled_pipeline::Listing;
 
 /// A lost race for a commit is an error of ours, with a message of its own, and not one of the
 /// library that noticed it.
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Query a lake with SQL; a shell without -c or -f
     Sql(Sql),
-    /// Show what is committed, by container and resource
+    /// Show what is committed, by container and resource; or how the last runs went
     Status(Status),
     /// Compare a lake with its archive: lengths, hashes, counts
     Verify(Verify),
@@ -122,16 +123,23 @@ pub(crate) struct ArchiveFlag {
 /// Credentials for the archive. Secrets are taken from the environment only.
 #[derive(Debug, Args)]
 pub(crate) struct AuthArgs {
-    /// Which credential to use: chain, workload-identity, managed-identity, client-secret, azure-cli,
-    /// account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
+    /// Which credential to use: chain, workload-identity, managed-identity, client-certificate,
+    /// client-secret, azure-cli, account-key [default: chain]. Secrets come from WHOCALLED_ACCOUNT_KEY and AZURE_CLIENT_SECRET
     #[arg(long, env = "WHOCALLED_AUTH", value_name = "KIND")]
     pub(crate) auth: Option<String>,
-    /// The Entra tenant, for a client secret or workload identity
+    /// The Entra tenant, for a client certificate or secret, or workload identity
     #[arg(long, env = "AZURE_TENANT_ID", value_name = "ID")]
     pub(crate) tenant_id: Option<String>,
     /// The client id of an application or a user-assigned managed identity
     #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub(crate) client_id: Option<String>,
+    /// A PEM file with an application's certificate and its RSA private key, which
+    /// AZURE_CLIENT_CERTIFICATE_PATH may name as well
+    #[arg(long, env = "WHOCALLED_CLIENT_CERTIFICATE", value_name = "PEMFILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// Where tokens come from [default: the authority of the cloud that the account is in]
+    #[arg(long, env = "AZURE_AUTHORITY_HOST", value_name = "URL")]
+    pub(crate) authority_host: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -153,10 +161,29 @@ pub(crate) struct SelectionArgs {
     /// Only blobs of hours before this, by their names; a date means to its end
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// List the whole archive, not only the hours that can have changed since the last run. Done by
-    /// itself once a week
-    #[arg(long)]
-    pub(crate) list_all: bool,
+    /// How much to list. `recent` leaps to the hours that can have changed since the last run, from two
+    /// days before it on; `auto` lists all while that takes few requests, and once a week
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
+}
+
+/// How much of an archive is listed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum List {
+    #[default]
+    Auto,
+    All,
+    Recent,
+}
+
+impl From<List> for Listing {
+    fn from(list: List) -> Self {
+        match list {
+            List::Auto => Self::Auto,
+            List::All => Self::All,
+            List::Recent => Self::Recent,
+        }
+    }
 }
 
 /// The time that reports are about.
@@ -239,9 +266,9 @@ pub(crate) struct FetchSelection {
     /// Only blobs of hours before this, by their names
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// List the whole archive, not only the hours that can have changed since the last run
-    #[arg(long)]
-    pub(crate) list_all: bool,
+    /// How much to list: all, recent (the hours that can have changed), or auto, as in convert
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) list: List,
     /// Wait for another fetch into the same directory to end, instead of failing
     #[arg(long)]
     pub(crate) wait: bool,
@@ -342,14 +369,27 @@ pub(crate) struct Sql {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A blob is open while its hour is not over or it was modified less than 15 minutes ago; sealed \
+when nothing of it is left to commit and it has been quiet for --seal-after; gone when the archive does not have it any \
+more; else quiet. The lag is how long ago the newest hour ended of which something is committed.
+
+Examples:
+  whocalled status --lake lake
+  whocalled status --lake lake --runs 5 --format json"
+)]
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
+    /// Show the last N runs instead, newest first; 20 if N is not given
+    #[arg(long, num_args = 0..=1, default_missing_value = "20", value_name = "N")]
+    pub(crate) runs: Option<usize>,
+    /// How long a blob must be quiet to be taken for complete: 3h, 30m, 0s [default: 3h]
+    #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
+    pub(crate) seal_after: Option<String>,
     /// table, csv, json, ndjson, markdown or parquet [default: table]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -450,6 +490,9 @@ pub(crate) struct Nightly {
     /// csv, json, ndjson, markdown, parquet or table [default: csv]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Take a last record without a line break once its blob has been quiet for this long [default: 3h]
+    #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
+    pub(crate) seal_after: Option<String>,
     /// Wait for another run on the same lake to end, instead of failing
     #[arg(long)]
     pub(crate) wait: bool,

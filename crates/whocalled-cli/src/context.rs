@@ -10,12 +10,12 @@ use whocalled_fetch::{Archive, Auth, AuthKind, Secret};
 use whocalled_lake::{Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::HourRange;
 use whocalled_report::{Format, Session, SessionOptions};
-use whocalled_types::{Limits, Table};
+use whocalled_types::{Limits, SEAL_AFTER, Table};
 
 use crate::args::{AuthArgs, EngineArgs, RangeArgs};
 use crate::exit::Usage;
 use crate::settings::Settings;
-use crate::time::{Bound, instant};
+use crate::time::{Bound, duration, instant};
 
 /// How much memory queries may use unless the user says otherwise.
 pub(crate) const MEMORY_MIB: usize = 4096;
@@ -96,14 +96,19 @@ impl Context {
                 Usage(format!("unknown credential {name:?}: --auth takes {known}"))
             })?,
         };
+        let given = args.client_certificate.clone();
+        let client_certificate = given.or_else(|| variable("AZURE_CLIENT_CERTIFICATE_PATH").map(Into::into));
         Ok(Auth {
             kind,
             tenant_id: args.tenant_id.clone().or_else(|| self.settings.tenant_id.clone()),
             client_id: args.client_id.clone().or_else(|| self.settings.client_id.clone()),
+            client_certificate: client_certificate.or_else(|| self.settings.client_certificate.clone()),
+            certificate_chain_sent: variable("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
+                .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
             client_secret: variable("AZURE_CLIENT_SECRET").map(Secret::new),
             account_key: variable("WHOCALLED_ACCOUNT_KEY").map(Secret::new),
             federated_token_file: variable("AZURE_FEDERATED_TOKEN_FILE").map(Into::into),
-            authority_host: variable("AZURE_AUTHORITY_HOST"),
+            authority_host: args.authority_host.clone().or_else(|| self.settings.authority_host.clone()),
         })
     }
 
@@ -148,6 +153,12 @@ impl Context {
     pub(crate) fn threads(&self, given: Option<usize>) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         given.or(self.settings.threads).filter(|it| *it > 0).unwrap_or_else(all)
+    }
+
+    /// How long a blob must be quiet until its last record is taken as it is.
+    pub(crate) fn seal_after(&self, given: Option<&String>) -> anyhow::Result<TimeDelta> {
+        let text = given.or(self.settings.seal_after.as_ref());
+        text.map_or_else(|| Ok(TimeDelta::from_std(SEAL_AFTER)?), |text| Ok(duration(text)?))
     }
 
     /// The limits of a run. Tests make batches small, so that a small archive has several.

@@ -34,6 +34,8 @@ pub(crate) struct Account {
     credential: &'static str,
     /// The credentials that did not do, and why.
     passed_over: Vec<String>,
+    /// When the SAS expires, where there is one and it says so.
+    sas_expires_at: Option<DateTime<Utc>>,
     counters: Arc<Counters>,
     policy: RetryPolicy,
     pace: Pace,
@@ -51,10 +53,12 @@ impl Account {
         let refuse = |reason: String| Error::Location { location: url.identity(), reason };
         let mut endpoint = url.endpoint.clone();
         let (mut token, mut passed_over) = (None, Vec::new());
+        let mut sas_expires_at = None;
         let credential = if let Some(sas) = &url.sas {
             if let Some(reason) = sas::refusal(sas, now) {
                 return Err(refuse(reason));
             }
+            sas_expires_at = sas::expires_at(sas);
             endpoint.set_query(Some(sas.expose()));
             "SAS"
         } else if let Some(key) = account_key(&auth).map_err(|reason| refuse(reason.to_owned()))? {
@@ -67,6 +71,7 @@ impl Account {
             };
             let http = endpoint.scheme() == "http";
             let sas = sas::account_sas(account, key, sas::PERMISSIONS_READ, http, now)?;
+            sas_expires_at = sas::expires_at(&sas);
             endpoint.set_query(Some(sas.expose()));
             AuthKind::AccountKey.label()
         } else if endpoint.scheme() == "http" {
@@ -74,7 +79,7 @@ impl Account {
                 "over plain http a token would be readable; give an https URL, a SAS or an account key".to_owned(),
             ));
         } else {
-            let (answered, label, attempts) = token_credential(&auth, &url.identity()).await?;
+            let (answered, label, attempts) = token_credential(&auth, &url, now).await?;
             (token, passed_over) = (Some(answered), attempts);
             label
         };
@@ -93,6 +98,7 @@ impl Account {
             container: url.container,
             credential,
             passed_over,
+            sas_expires_at,
             counters,
             pace: Pace::new(Limits::STANDARD.concurrent_reads_max, policy.budget),
             policy,

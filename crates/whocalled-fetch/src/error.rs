@@ -2,6 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use whocalled_types::{BlobName, ErrorKind};
 
 /// An error of opening, listing or reading an archive. [`Error::kind`] says what to do about it.
@@ -93,12 +94,14 @@ pub enum Error {
         attempts: Vec<String>,
     },
     /// The credential that answered when the archive was opened gives no token any more.
-    #[error("the {credential} gave no token for {endpoint}; log in again, or use another credential")]
+    #[error("the {credential} gave no token for {endpoint}; {}", token_hint(*transient))]
     Token {
         /// The account.
         endpoint: String,
         /// The credential's name.
         credential: &'static str,
+        /// Whether the token endpoint failed, and not the credential.
+        transient: bool,
         /// Why.
         source: Cause,
     },
@@ -115,6 +118,20 @@ pub enum Error {
         status: u16,
         /// Azure's error code.
         code: String,
+    },
+    /// The SAS was valid when the archive was opened, and is not any more.
+    #[error(
+        "the SAS for {endpoint} expired at {}, and {what} was refused; run again with a new one: \
+         what was committed stays, and the next run goes on from there",
+        expired_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    Expired {
+        /// The account.
+        endpoint: String,
+        /// What was asked for.
+        what: String,
+        /// When the SAS expired.
+        expired_at: DateTime<Utc>,
     },
     /// No connection to the account came about.
     #[error("cannot reach {host}; check the account's name, the network, and any proxy or firewall on the way")]
@@ -173,6 +190,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Exhausted { .. } => ErrorKind::Retry,
+            Self::Token { transient: true, .. } => ErrorKind::Retry,
             Self::Gone { .. } | Self::Shrank { .. } | Self::Offline { .. } => ErrorKind::Skip,
             // 409 and 412 are answers to a blob that changes under the request.
             Self::Service { status: 408 | 409 | 412 | 429 | 500.., .. } => ErrorKind::Retry,
@@ -184,6 +202,11 @@ impl Error {
             _ => ErrorKind::Abort,
         }
     }
+}
+
+/// What to do where a credential gives no token any more.
+fn token_hint(transient: bool) -> &'static str {
+    if transient { "run again later: what was committed stays" } else { "log in again, or use another credential" }
 }
 
 /// What to do about a denial, by Azure's error code.

@@ -150,7 +150,7 @@ impl Archive {
     }
 
     /// Which credential answered: `SAS`, `account key`, `workload identity`, `managed identity`,
-    /// `client secret` or `Azure CLI`; `none` for a directory.
+    /// `client certificate`, `client secret` or `Azure CLI`; `none` for a directory.
     pub fn credential(&self) -> &'static str {
         match &self.source {
             Source::Directory(_) => "none",

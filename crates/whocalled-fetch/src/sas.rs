@@ -57,23 +57,16 @@ pub fn account_sas(
 /// reading or listing. What it does not say (a stored access policy may say it instead) is left to
 /// the service.
 pub(crate) fn refusal(sas: &Secret, now: DateTime<Utc>) -> Option<String> {
-    let field = |name: &str| {
-        form_urlencoded::parse(sas.expose().as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-    };
-    if field("sig").is_none_or(|signature| signature.is_empty()) {
+    if field(sas, "sig").is_none_or(|signature| signature.is_empty()) {
         return Some(
             "its query is not a SAS: it has no sig field; quote the URL, so that the shell keeps its &".to_owned(),
         );
     }
-    if let Some(expiry) = field("se") {
-        let expires_at = DateTime::parse_from_rfc3339(&expiry).ok();
-        if expires_at.is_some_and(|expires_at| expires_at < now) {
-            return Some(format!("its SAS expired at {expiry}; create a new one"));
-        }
+    if let Some(expired_at) = expires_at(sas).filter(|expires_at| *expires_at < now) {
+        let expired_at = expired_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        return Some(format!("its SAS expired at {expired_at}; create a new one"));
     }
-    if let Some(permissions) = field("sp") {
+    if let Some(permissions) = field(sas, "sp") {
         let missing: Vec<&str> = [("r", "r (read)"), ("l", "l (list)")]
             .iter()
             .filter(|(letter, _)| !permissions.contains(letter))
@@ -84,6 +77,27 @@ pub(crate) fn refusal(sas: &Secret, now: DateTime<Utc>) -> Option<String> {
         }
     }
     None
+}
+
+/// When a SAS expires, or the key of a user that signed it, whichever is earlier; `None` where it does
+/// not say.
+pub(crate) fn expires_at(sas: &Secret) -> Option<DateTime<Utc>> {
+    ["se", "ske"].into_iter().filter_map(|name| instant(&field(sas, name)?)).min()
+}
+
+/// An instant in one of the three forms that a SAS may have it in: to the day, the minute, the second.
+pub(crate) fn instant(text: &str) -> Option<DateTime<Utc>> {
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        17 => format!("{}:00Z", text.trim_end_matches('Z')),
+        _ => text.to_owned(),
+    };
+    DateTime::parse_from_rfc3339(&whole).ok().map(|instant| instant.to_utc())
+}
+
+/// A field of a SAS, decoded.
+pub(crate) fn field(sas: &Secret, name: &str) -> Option<String> {
+    form_urlencoded::parse(sas.expose().as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]
@@ -121,6 +135,9 @@ mod tests {
         assert_eq!(refusal("sp=rl&se=2026-11-02T00:00:00Z&sig=x"), "");
         assert_eq!(refusal("si=policy&sig=x"), "");
         assert!(refusal("sp=rl&se=2026-10-01T00%3A00%3A00Z&sig=x").contains("expired at 2026-10-01T00:00:00Z"));
+        assert!(refusal("sp=rl&se=2026-11-01T11%3A59Z&sig=x").contains("expired at 2026-11-01T11:59:00Z"));
+        assert!(refusal("sp=rl&se=2026-10-31&sig=x").contains("expired at 2026-10-31T00:00:00Z"));
+        assert!(refusal("sp=rl&se=2027-01-01&ske=2026-10-31T00:00:00Z&sig=x").contains("expired at 2026-10-31"));
         assert!(refusal("sp=r&sig=x").contains("l (list)"));
         assert!(refusal("sp=rl").contains("no sig field"));
     }

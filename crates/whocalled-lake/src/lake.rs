@@ -117,10 +117,13 @@ impl Lake {
                     state.batch
                 )));
             }
-            try_join_all(self.tables.values_mut().map(LakeTable::update)).await?;
-            let pending = self.find_pending(&state).await?;
+            // Not the ledger, whose loaded version is the one that the next decision is conditional on: it
+            // must be the version that was read.
+            let others = self.tables.iter_mut().filter(|(table, _)| **table != Table::Ledger);
+            try_join_all(others.map(|(_, table)| table.update())).await?;
             // The tables were read after the ledger: were it still the same, none can be ahead of it.
             if self.table(Table::Ledger)?.is_newest().await? {
+                let pending = self.find_pending(&state).await?;
                 (self.ledger, self.pending, self.stale) = (state, pending, false);
                 return Ok(());
             }

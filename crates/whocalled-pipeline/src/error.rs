@@ -112,6 +112,6 @@ impl Error {
 
 /// Whether a blob's failure would be every other blob's too, so that a run had better end.
 pub(crate) fn ends_run(error: &whocalled_fetch::Error) -> bool {
-    use whocalled_fetch::Error::{Denied, Exhausted, Token, Unreachable};
-    matches!(error, Denied { .. } | Exhausted { .. } | Token { .. } | Unreachable { .. })
+    use whocalled_fetch::Error::{Denied, Exhausted, Expired, Token, Unreachable};
+    matches!(error, Denied { .. } | Exhausted { .. } | Expired { .. } | Token { .. } | Unreachable { .. })
 }

@@ -20,7 +20,7 @@ mod tally;
 pub use error::Error;
 pub use kept::wait_for_others;
 pub use mirror::{MirrorOptions, Mirrored, mirror};
-pub use plan::{Finding, FindingKind, Plan, Selection};
+pub use plan::{Finding, FindingKind, Listing, Plan, Selection};
 pub use prepare::tail_hash;
 pub use receipt::{Failure, LeftBytes, Receipt, RunState};
 pub use recount::{CommittedRange, Mismatch, Recounted, Recounter};

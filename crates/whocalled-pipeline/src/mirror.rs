@@ -72,25 +72,26 @@ pub async fn mirror(archive: &Archive, directory: &Path, options: &MirrorOptions
     let mut state = State::open(directory, &archive.identity(), options.wait)?;
     let hours = state.kept.seen.hours(archive, options.selection, options.now);
     let mut mirrored = Mirrored::default();
-    for container in containers(archive, options.selection).await? {
-        let pages = blobs(archive, &container, hours);
-        let each = pages.map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
-        let mut outcomes = each
-            .map_ok(|blob| async move {
-                if options.stop.load(Ordering::Relaxed) {
-                    return Ok((blob, None));
-                }
-                let outcome = update(archive, directory, &blob, options).await;
-                Ok((blob, Some(outcome)))
-            })
-            .try_buffer_unordered(options.limits.concurrent_reads_max);
-        while let Some((blob, outcome)) = outcomes.try_next().await? {
-            mirrored.add(&blob, outcome)?;
-        }
+    let containers = containers(archive, options.selection).await?;
+    let pages = containers.iter().map(|container| blobs(archive, container, hours));
+    let listed = stream::select_all(pages).map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
+    let outcomes = listed.map_ok(|blob| async move {
+        let outcome = match options.stop.load(Ordering::Relaxed) {
+            true => None,
+            false => Some(update(archive, directory, &blob, options).await),
+        };
+        Ok((blob, outcome))
+    });
+    let mut outcomes = std::pin::pin!(outcomes.try_buffer_unordered(options.limits.concurrent_reads_max));
+    while let Some((blob, outcome)) = outcomes.try_next().await? {
+        mirrored.add(&blob, outcome)?;
     }
     mirrored.requests = archive.traffic().request_count;
-    let settled = mirrored.failures.is_empty() && !mirrored.interrupted;
-    state.kept.seen = state.kept.seen.after(options.selection, options.now, hours.is_none(), settled);
+    if mirrored.failures.is_empty() && !mirrored.interrupted {
+        // Roughly: what was no listing was a read.
+        let whole = hours.is_none().then(|| mirrored.requests.saturating_sub(mirrored.blobs_written));
+        state.kept.seen = state.kept.seen.after(options.selection, options.now, whole);
+    }
     state.save()?;
     Ok(mirrored)
 }

@@ -22,8 +22,20 @@ pub struct Selection {
     pub containers: Vec<String>,
     /// The hours in the blobs' names; all of them if `None`.
     pub hours: Option<HourRange>,
-    /// Whether the whole archive is to be listed, and not only the hours that can have changed.
-    pub list_all: bool,
+    /// How much of the archive is listed.
+    pub listing: Listing,
+}
+
+/// How much of an archive a run lists, where its hours were not chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// Everything while that takes few requests, and once a week; otherwise what can have changed.
+    #[default]
+    Auto,
+    /// Everything.
+    All,
+    /// The hours that can have changed since the last run.
+    Recent,
 }
 
 /// What a listing shows that an append-only archive should not.
@@ -53,6 +65,8 @@ pub enum FindingKind {
     Torn,
     /// The blob grew after it had been quiet for so long that it was sealed.
     Reopened,
+    /// The blob grew so, and its last record, which had no line break, goes on: it was taken back.
+    TakenBack,
 }
 
 /// A part of a blob to be read.
@@ -138,6 +152,8 @@ impl Read {
 /// What a run would do.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
+    /// How many requests the listing took.
+    pub request_count: u64,
     /// How many blobs were listed.
     pub blob_count: u64,
     /// How many bytes they hold.
@@ -192,6 +208,7 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Lists the archive, all containers at a time.
     pub(crate) async fn list(mut self, archive: &Archive, selection: &Selection) -> Result<Plan, Error> {
+        let requests_before = archive.traffic().request_count;
         let containers = containers(archive, selection).await?;
         let mut missing: Vec<Option<Missing<'_>>> =
             containers.iter().map(|it| (!archive.is_directory()).then(|| Missing::of(self.states, it))).collect();
@@ -217,6 +234,7 @@ impl Planner<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.plan.request_count = archive.traffic().request_count - requests_before;
         self.plan.reads.make_contiguous().sort_by(|left, right| left.blob.name.cmp(&right.blob.name));
         Ok(self.plan)
     }
@@ -254,7 +272,8 @@ impl Planner<'_> {
         let created = (read.blob.created_at, state.created_at);
         let recreated = state.gone || matches!(created, (Some(now), Some(before)) if now != before);
         let torn_bytes = upto - position.bytes;
-        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed) {
+        let was_sealed = read.blob.modified_at.is_some_and(|at| state.committed_at - at >= self.seal_after);
+        if upto == state.listed_bytes && !recreated && (torn_bytes == 0 || !sealed || was_sealed) {
             plan.torn_bytes += torn_bytes;
             return;
         }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use whocalled_convert::{BlobPart, Converted, Converter};
 use whocalled_fetch::Archive;
-use whocalled_types::{Limits, TAIL_BYTES_MAX, Table};
+use whocalled_types::{Framing, Limits, TAIL_BYTES_MAX, Table};
 
 use crate::Error;
 use crate::error::ends_run;
@@ -23,12 +23,21 @@ const PERMIT_BYTES: u64 = 1024;
 pub(crate) struct Outcome {
     /// The read, with the generation that was found.
     pub(crate) read: Read,
-    /// Whether the committed bytes are not there any more, so that the blob is to be read anew.
-    pub(crate) rewritten: bool,
+    /// Why the blob is to be read anew, if it is.
+    pub(crate) anew: Option<Anew>,
     /// Up to where, and with how many records; `None` where not even the first bytes came.
     pub(crate) converted: Option<Converted>,
     /// What went wrong, after which the rest of the blob was left.
     pub(crate) failure: Option<whocalled_fetch::Error>,
+}
+
+/// Why a blob is read anew, as another generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anew {
+    /// The committed bytes are not there any more.
+    Rewritten,
+    /// Its last record was taken without a line break when the blob was sealed, and goes on after all.
+    TakenBack,
 }
 
 /// What became of a batch's reads.
@@ -120,16 +129,18 @@ impl<'a> Preparer<'a> {
 
         let first = match self.segment(&read, read.from - tail_bytes).await {
             Ok(first) => first,
-            Err(failure) => return Ok(Outcome { read, rewritten: false, converted: None, failure: Some(failure) }),
+            Err(failure) => return Ok(Outcome { read, anew: None, converted: None, failure: Some(failure) }),
         };
         let Some((tail_bytes, hash)) = read.tail.clone() else {
             return self.decode(read, Bytes::new(), first).await;
         };
         let (tail, rest) = split(&first, tail_bytes);
-        if tail_hash(&tail) == hash {
-            return self.decode(read, tail, rest).await;
-        }
-        Ok(Outcome { read, rewritten: true, converted: None, failure: None })
+        let anew = match () {
+            () if tail_hash(&tail) != hash => Anew::Rewritten,
+            () if read.framing == Framing::Lines && goes_on(&tail, &rest) => Anew::TakenBack,
+            () => return self.decode(read, tail, rest).await,
+        };
+        Ok(Outcome { read, anew: Some(anew), converted: None, failure: None })
     }
 
     /// The next bytes of a blob from `at` on, at most a segment of them.
@@ -184,8 +195,14 @@ impl<'a> Preparer<'a> {
         // Not sent means not sealed; the receiver copes with both.
         let _ = seal.send(read.sealed && failure.is_none() && read.upto == read.blob.bytes);
         let converted = decoding.await.map_err(|source| Error::Decoder { blob: read.blob.name.to_string(), source })?;
-        Ok(Outcome { read, rewritten: false, converted: Some(converted), failure })
+        Ok(Outcome { read, anew: None, converted: Some(converted), failure })
     }
+}
+
+/// Whether the line that `tail` ends in, if it ends in one, goes on with more than white space.
+fn goes_on(tail: &[u8], rest: &[u8]) -> bool {
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    !tail.ends_with(b"\n") && !line.trim_ascii().is_empty()
 }
 
 fn split(bytes: &Bytes, at: u64) -> (Bytes, Bytes) {

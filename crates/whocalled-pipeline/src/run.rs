@@ -167,8 +167,10 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
             return Err(ending.into());
         }
     }
-    let settled = !receipt.interrupted && !receipt.unsettled;
-    receipt.seen = seen.after(&options.selection, receipt.started_at, receipt.hours.is_none(), settled);
+    if !receipt.interrupted && !receipt.unsettled {
+        let whole = receipt.hours.is_none().then_some(plan.request_count);
+        receipt.seen = seen.after(&options.selection, receipt.started_at, whole);
+    }
     Ok(())
 }
 

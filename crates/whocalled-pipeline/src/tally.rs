@@ -7,7 +7,7 @@ use whocalled_types::{Advance, BlobFinding, ErrorKind, Position, Table};
 
 use crate::error::ends_run;
 use crate::plan::{Finding, FindingKind, Read};
-use crate::prepare::{Outcome, tail_hash};
+use crate::prepare::{Anew, Outcome, tail_hash};
 use crate::receipt::{Failure, Receipt};
 use crate::run::Options;
 
@@ -50,9 +50,9 @@ impl Tally {
     /// Takes in what became of a read. Gives the read of what is still to come, of a blob that is
     /// read in parts or has to be read anew.
     pub(crate) fn account(&mut self, outcome: Outcome) -> Option<Read> {
-        let Outcome { read, rewritten, converted, failure } = outcome;
-        if rewritten {
-            return Some(self.rewritten(read));
+        let Outcome { read, anew, converted, failure } = outcome;
+        if let Some(why) = anew {
+            return Some(self.anew(read, why));
         }
         let position = converted.as_ref().map_or(read.from, |it| it.position);
         let whole = failure.is_none() && read.upto == read.blob.bytes;
@@ -70,14 +70,20 @@ impl Tally {
         continues.then_some(next)
     }
 
-    /// The whole of a blob whose committed bytes are not there any more.
-    fn rewritten(&mut self, read: Read) -> Read {
+    /// The whole of a blob that is to be read anew.
+    fn anew(&mut self, read: Read, why: Anew) -> Read {
         // Whether the plan or this run counted the earlier generation's bytes as committed.
         self.receipt.bytes_already_committed -= read.planned_from;
         self.receipt.bytes_committed -= read.from - read.planned_from;
-        let detail = format!("the {} committed bytes are not there any more", read.from);
-        self.receipt.found(Finding { blob: read.blob.name.to_string(), kind: FindingKind::Rewritten, detail });
-        Read { finding: Some(BlobFinding::Rewritten), ..read.anew() }
+        let (kind, finding, detail) = match why {
+            Anew::Rewritten => (FindingKind::Rewritten, BlobFinding::Rewritten, "are not there any more"),
+            Anew::TakenBack => {
+                (FindingKind::TakenBack, BlobFinding::Reopened, "ended in a record that goes on after all")
+            }
+        };
+        let detail = format!("the {} committed bytes {detail}", read.from);
+        self.receipt.found(Finding { blob: read.blob.name.to_string(), kind, detail });
+        Read { finding: Some(finding), ..read.anew() }
     }
 
     /// Accounts for what was left of a blob after its last part.
@@ -112,11 +118,13 @@ impl Tally {
     /// whether the blob was looked at to its end.
     fn advance(&mut self, mut read: Read, converted: &Converted, whole: bool) -> Read {
         let position = converted.position;
-        if position == read.from && !read.replaces && !read.recreated {
+        if position == read.from && !whole {
             // A part without the end of a record: the next is to be longer.
             read.part_factor *= 2;
             return read;
         }
+        // An empty range is one, too: it says how far the blob was looked at, so that a torn end is not
+        // read again until it has changed or is to be sealed.
         let to = Position {
             generation: read.generation,
             bytes: position,

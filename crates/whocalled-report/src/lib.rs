@@ -19,6 +19,7 @@ pub mod reference;
 mod render;
 pub mod reports;
 mod session;
+mod status;
 mod views;
 
 pub use error::Error;
@@ -29,3 +30,4 @@ pub use parameters::{Parameters, Value};
 pub use render::{Format, TABLE_ROWS_MAX, render};
 pub use reports::Report;
 pub use session::{Answer, Relation, RelationKind, Session, SessionOptions};
+pub use status::{runs, status};

@@ -1,26 +1,41 @@
-//! Running a command several times and taking its time and peak memory.
+//! Running a command several times and taking its time, CPU time and peak memory.
 
-use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Read};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use wait4::Wait4;
 
 use crate::cargo;
 
+/// What one run took, and what it printed.
+pub(super) struct Run {
+    /// From start to exit.
+    pub(super) took: Duration,
+    /// User and system time of the process alone, whatever served it.
+    pub(super) cpu: Duration,
+    /// The most memory it had resident; nothing where the system does not say.
+    pub(super) peak_bytes: Option<u64>,
+    pub(super) stdout: String,
+}
+
 /// What several runs of one command took.
 pub(super) struct Measured {
-    name: &'static str,
-    /// Wall times from start to exit, shortest first.
-    times: Vec<Duration>,
-    /// The most memory any run had resident, where the system can say.
-    peak_kibibytes: Option<u64>,
+    name: String,
+    /// Shortest first.
+    runs: Vec<Run>,
 }
 
 impl Measured {
     /// The head of the table whose lines [`Measured::row`] makes.
     pub(super) const HEADER: &str = "what                             median s     min     max    MB/s  peak MiB";
+
+    pub(super) fn new(name: impl Into<String>, mut runs: Vec<Run>) -> Self {
+        runs.sort_unstable_by_key(|it| it.took);
+        Self { name: name.into(), runs }
+    }
 
     /// A line of the table, with the rate at which that much input was worked through.
     pub(super) fn row(&self, bytes: u64) -> String {
@@ -38,78 +53,89 @@ impl Measured {
         bytes as f64 / 1e6 / self.median().as_secs_f64()
     }
 
-    fn line(&self, rate: &str) -> String {
-        let at = |index: usize| self.times.get(index).copied().unwrap_or_default().as_secs_f64();
-        let peak = self.peak_kibibytes.map_or("unknown".to_owned(), |it| (it / 1024).to_string());
-        format!(
-            "{:<32} {:>8.2} {:>7.2} {:>7.2} {rate:>7} {peak:>9}",
-            self.name,
-            self.median().as_secs_f64(),
-            at(0),
-            at(self.times.len().saturating_sub(1)),
-        )
+    pub(super) fn median(&self) -> Duration {
+        self.at(self.runs.len() / 2)
     }
 
-    fn median(&self) -> Duration {
-        self.times.get(self.times.len() / 2).copied().unwrap_or_default()
+    pub(super) fn shortest(&self) -> Duration {
+        self.at(0)
+    }
+
+    pub(super) fn longest(&self) -> Duration {
+        self.at(self.runs.len().saturating_sub(1))
+    }
+
+    /// The median of the runs' CPU times.
+    pub(super) fn cpu(&self) -> Duration {
+        let mut times: Vec<_> = self.runs.iter().map(|it| it.cpu).collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// The most memory that any run had resident, in MiB, or that this is unknown.
+    pub(super) fn peak_mebibytes(&self) -> String {
+        let peak = self.runs.iter().filter_map(|it| it.peak_bytes).max();
+        peak.map_or("unknown".to_owned(), |it| (it / 1024 / 1024).to_string())
+    }
+
+    fn at(&self, index: usize) -> Duration {
+        self.runs.get(index).map(|it| it.took).unwrap_or_default()
+    }
+
+    fn line(&self, rate: &str) -> String {
+        format!(
+            "{:<32} {:>8.2} {:>7.2} {:>7.2} {rate:>7} {:>9}",
+            self.name,
+            self.median().as_secs_f64(),
+            self.shortest().as_secs_f64(),
+            self.longest().as_secs_f64(),
+            self.peak_mebibytes(),
+        )
     }
 }
 
 /// Runs a command `runs` times, after preparing each run outside the time taken.
 pub(super) fn median(
-    name: &'static str,
+    name: &str,
     runs: u32,
     prepare: impl Fn() -> Result<()>,
     command: impl Fn() -> Command,
 ) -> Result<Measured> {
-    let timer = Timer::find();
-    let mut measured = Measured { name, times: Vec::new(), peak_kibibytes: None };
-    for _ in 0..runs {
+    let measure = || {
         prepare()?;
-        let mut command = timer.wrap(&command());
-        let started = Instant::now();
-        let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output();
-        let took = started.elapsed();
-        let output = output.with_context(|| format!("`{}` could not be started", cargo::line(&command)))?;
-        if !output.status.success() {
-            bail!("`{}` failed: {}", cargo::line(&command), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        measured.times.push(took);
-        measured.peak_kibibytes = measured.peak_kibibytes.max(timer.peak_kibibytes());
-    }
-    measured.times.sort_unstable();
-    Ok(measured)
+        once(&mut command())
+    };
+    Ok(Measured::new(name, (0..runs).map(|_| measure()).collect::<Result<_>>()?))
 }
 
-/// GNU time, which knows the peak memory of a process; std does not.
-struct Timer {
-    report: Option<PathBuf>,
+/// Runs a command to its end; anything but success is an error, with what it wrote to standard error.
+///
+/// On Linux a process inherits the peak of the one that starts it, so the runner itself stays small.
+pub(super) fn once(command: &mut Command) -> Result<Run> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("`{}` could not be started", cargo::line(command)))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (ended, stdout, stderr) = thread::scope(|scope| {
+        let stdout = scope.spawn(|| text(stdout));
+        let stderr = scope.spawn(|| text(stderr));
+        let ended = child.wait4().map(|it| (it, started.elapsed()));
+        (ended, stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default())
+    });
+    let (ended, took) = ended.with_context(|| format!("waiting for `{}` failed", cargo::line(command)))?;
+    if !ended.status.success() {
+        bail!("`{}` failed with {}: {}", cargo::line(command), ended.status, stderr.trim());
+    }
+    let usage = ended.rusage;
+    let peak_bytes = (usage.maxrss > 0).then_some(usage.maxrss);
+    Ok(Run { took, cpu: usage.utime + usage.stime, peak_bytes, stdout })
 }
 
-impl Timer {
-    const PROGRAM: &str = "/usr/bin/time";
-
-    fn find() -> Self {
-        let is_gnu = cargo::probe(Self::PROGRAM, "--version").is_some();
-        Self { report: is_gnu.then(|| cargo::root().join("target/bench/peak-memory")) }
-    }
-
-    fn wrap(&self, command: &Command) -> Command {
-        let mut wrapped = match &self.report {
-            None => Command::new(command.get_program()),
-            Some(report) => {
-                let mut time = Command::new(Self::PROGRAM);
-                time.args(["--format", "%M", "--output"]).arg(report).arg(command.get_program());
-                time
-            }
-        };
-        wrapped.args(command.get_args());
-        wrapped
-    }
-
-    fn peak_kibibytes(&self) -> Option<u64> {
-        fs::read_to_string(self.report.as_ref()?).ok()?.trim().parse().ok()
-    }
+/// All that comes out of a pipe; a pipe that breaks ends what is told, not the run.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    let _read: io::Result<usize> = pipe.map_or(Ok(0), |mut it| it.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -118,10 +144,24 @@ mod tests {
 
     #[test]
     fn a_row_gives_median_range_rate_and_peak() {
-        let times = [2, 4, 5].map(Duration::from_secs).to_vec();
-        let measured = Measured { name: "convert", times, peak_kibibytes: Some(300 * 1024) };
+        let run = |seconds| Run {
+            took: Duration::from_secs(seconds),
+            cpu: Duration::from_secs(seconds),
+            peak_bytes: Some(300 << 20),
+            stdout: String::new(),
+        };
+        let measured = Measured::new("convert", [5, 2, 4].map(run).into());
         let row = measured.row(800_000_000);
         assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["convert", "4.00", "2.00", "5.00", "200", "300"]);
         assert_eq!(row.len(), Measured::HEADER.len());
+        assert_eq!(measured.cpu(), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_run_tells_what_was_printed_and_a_failed_one_why() {
+        let cargo = |argument: &str| once(cargo::cargo().arg(argument));
+        assert!(cargo("--version").is_ok_and(|run| run.stdout.starts_with("cargo ")));
+        let failed = cargo("--no-such-option").err().map(|it| it.to_string()).unwrap_or_default();
+        assert!(failed.contains("--no-such-option` failed with"), "{failed}");
     }
 }

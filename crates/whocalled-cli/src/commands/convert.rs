@@ -17,7 +17,6 @@ use super::progress::Display;
 use crate::args::Convert;
 use crate::context::{Context, clock, show, show_bytes};
 use crate::exit::{Ended, Exit};
-use crate::time::duration;
 
 pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()> {
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
@@ -26,15 +25,17 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
         [] => context.settings.containers.clone().unwrap_or_default(),
         given => given.to_vec(),
     };
-    let selection = Selection { containers, hours, list_all: args.selection.list_all };
-    let seal_after = args.seal_after.as_ref().or(context.settings.seal_after.as_ref());
-    let seal_after = seal_after.map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
+    let selection = Selection { containers, hours, listing: args.selection.list.into() };
+    let seal_after = context.seal_after(args.seal_after.as_ref())?;
     if args.dry_run {
         return dry_run(context, args, &archive, selection, seal_after).await;
     }
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
     let task = Task { selection, seal_after, threads: args.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
+    if run.result.is_err() && run.receipt.blobs_listed == 0 {
+        return conclude(run).map(drop);
+    }
     let text = json(&run.receipt)?;
     if let Some(file) = &args.receipt {
         std::fs::write(file, &text).with_context(|| format!("cannot write receipt {}", file.display()))?;

@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context, args: &Fetch) -> anyhow::Result<()> {
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let hours = context.hours(args.selection.from.as_ref(), args.selection.until.as_ref())?;
     let containers = args.selection.containers.clone();
-    let selection = Selection { containers, hours, list_all: args.selection.list_all };
+    let selection = Selection { containers, hours, listing: args.selection.list.into() };
     let display = Display::new(context);
     let stop = AtomicBool::new(false);
     let options = MirrorOptions {

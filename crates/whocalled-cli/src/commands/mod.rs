@@ -33,7 +33,7 @@ use crate::settings::template;
 pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Simulate(args) => simulate::run(context, &args),
-        Command::Fetch(args) => block_on(fetch::run(context, &args)),
+        Command::Fetch(args) => block_on_one_thread(fetch::run(context, &args)),
         Command::Convert(args) => block_on(convert::run(context, &args)),
         Command::Report(args) => block_on(report::run(context, &args)),
         Command::Explain(args) => block_on(explain::run(context, &args)),
@@ -51,6 +51,13 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         }
         Command::Reference { page } => Ok(std::io::stdout().write_all(reference::page(page)?.as_bytes())?),
     }
+}
+
+/// For work that waits for the network and decodes nothing: handing it from thread to thread costs
+/// more than it gains.
+fn block_on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(Box::pin(work))
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

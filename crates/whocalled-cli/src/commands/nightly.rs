@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use chrono::{NaiveTime, TimeDelta};
-use whocalled_pipeline::{Run, Selection};
+use whocalled_pipeline::{Listing, Run, Selection};
 use whocalled_report::{Format, Parameters};
 
 use super::convert::{Task, conclude, convert};
@@ -15,7 +15,7 @@ use super::report::write_all;
 use crate::args::Nightly;
 use crate::context::{Context, now, show};
 use crate::exit::Usage;
-use crate::time::{date, duration};
+use crate::time::date;
 
 /// The size that compaction brings files to.
 const TARGET_BYTES: u64 = 128 << 20;
@@ -27,12 +27,15 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
     let day = date(&args.date, now())?;
     let format = context.format(args.format.as_ref(), Format::Csv)?;
-    let seal_after = context.settings.seal_after.as_ref().map_or(Ok(TimeDelta::hours(3)), |text| duration(text))?;
+    let seal_after = context.seal_after(args.seal_after.as_ref())?;
 
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
-    let selection =
-        Selection { containers: context.settings.containers.clone().unwrap_or_default(), hours: None, list_all: false };
+    let selection = Selection {
+        containers: context.settings.containers.clone().unwrap_or_default(),
+        hours: None,
+        listing: Listing::Auto,
+    };
     let task = Task { selection, seal_after, threads: args.engine.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
     // A run that broke off has no day to report on; one that left blobs out has.

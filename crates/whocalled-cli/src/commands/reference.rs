@@ -34,8 +34,8 @@ fn config() -> String {
         "# Settings\n\nA flag comes before an environment variable, and both before `whocalled.toml` in the current \
          directory, or the file that `--config` names. An unknown key is an error. Secrets are taken from the \
          environment only: `WHOCALLED_ACCOUNT_KEY` (a key of the Storage Account), `AZURE_CLIENT_SECRET`, and a SAS in \
-         `WHOCALLED_ARCHIVE`. `AZURE_FEDERATED_TOKEN_FILE` and `AZURE_AUTHORITY_HOST` mean what they mean to Azure's \
-         own tools; all `AZURE_` variables are handed to the store of a lake at `abfss://`.\n\n\
+         `WHOCALLED_ARCHIVE`. `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_CERTIFICATE_PATH` and \
+         `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` mean what they mean to Azure's own tools; all `AZURE_` variables are handed to the store of a lake at `abfss://`.\n\n\
          | key | example | flag | variable | meaning |\n|---|---|---|---|---|\n",
     );
     for key in KEYS {

@@ -4,10 +4,15 @@ use std::{error::Error as StdError, ops::Range};
 
 use azure_core::{error::ErrorKind, http::headers::HeaderName};
 use azure_storage_blob::StorageError;
+use chrono::{DateTime, Utc};
 use whocalled_types::BlobName;
 
 use super::{Account, NoAnswer};
-use crate::{Error, error::Cause};
+use crate::{
+    Error,
+    auth::{is_transient, reason as token_reason},
+    error::Cause,
+};
 
 impl Account {
     /// What a failed request for `what` means.
@@ -21,7 +26,8 @@ impl Account {
             ErrorKind::Credential => Error::Token {
                 endpoint: self.identity.clone(),
                 credential: self.credential,
-                source: Cause::innermost(&error),
+                transient: is_transient(&error),
+                source: token_reason(&error),
             },
             ErrorKind::DataConversion => self.nonsense(what, &Cause::innermost(&error).to_string()),
             ErrorKind::Connection => unreachable(Cause::innermost(&error)),
@@ -48,6 +54,12 @@ impl Account {
         self.failure(error, &format!("blob {blob}"))
     }
 
+    /// When the SAS expired, if it had when the account gave this answer.
+    fn expired_at(&self, error: &azure_core::Error) -> Option<DateTime<Utc>> {
+        let answered_at = answered_at(error)?;
+        self.sas_expires_at.filter(|expires_at| *expires_at <= answered_at)
+    }
+
     /// What an HTTP status other than success means.
     fn refusal(&self, error: azure_core::Error, what: &str, status: u16) -> Error {
         let code = match error.kind() {
@@ -57,6 +69,9 @@ impl Account {
         let (endpoint, what) = (self.identity.clone(), what.to_owned());
         match status {
             404 => Error::Gone { what },
+            401 | 403 if let Some(expired_at) = self.expired_at(&error) => {
+                Error::Expired { endpoint, what, expired_at }
+            }
             401 | 403 => Error::Denied { endpoint, what, credential: self.credential, status, code },
             _ => {
                 let detail = StorageError::try_from(error).ok();
@@ -69,6 +84,13 @@ impl Account {
             }
         }
     }
+}
+
+/// When the answer was given, by the account's own clock.
+fn answered_at(error: &azure_core::Error) -> Option<DateTime<Utc>> {
+    let ErrorKind::HttpResponse { raw_response: Some(response), .. } = error.kind() else { return None };
+    let date = response.headers().get_optional_str(&HeaderName::from_static("date"))?;
+    DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())
 }
 
 /// Whether no answer came in time.

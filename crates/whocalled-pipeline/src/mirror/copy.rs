@@ -11,6 +11,9 @@ use whocalled_types::TAIL_BYTES_MAX;
 
 use crate::Error;
 
+/// How much is written without handing it to another thread.
+const WRITE_AT_ONCE_BYTES_MAX: u64 = 512 << 10;
+
 /// A blob, and where its copy is.
 pub(super) struct Copy<'a> {
     pub(super) archive: &'a Archive,
@@ -56,10 +59,8 @@ impl Copy<'_> {
         } else {
             (Bytes::new(), Bytes::new())
         };
-        let path = self.path.clone();
         let is_prefix = have <= self.blob.bytes
-            && (tail.is_empty()
-                || blocking(move || is_end(&path, have, &tail)).await.map_err(|error| (have, error))?);
+            && (tail.is_empty() || is_end(&self.path, have, &tail).map_err(|error| (have, error))?);
         if !is_prefix {
             fresh = self.segment(0, 0).await.map_err(|error| (have, error))?;
         }
@@ -98,7 +99,9 @@ impl Copy<'_> {
                 }
                 Ok(open)
             };
-            file = Some(blocking(writing).await.map_err(|error| (at, error))?);
+            // What is written to the page cache in a moment is not worth a thread's attention.
+            let written = if length <= WRITE_AT_ONCE_BYTES_MAX { writing() } else { blocking(writing).await };
+            file = Some(written.map_err(|error| (at, error))?);
             at += length;
             progress(length);
             if is_last {
