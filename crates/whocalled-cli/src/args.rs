@@ -82,6 +82,15 @@ pub(crate) enum Command {
     },
 }
 
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// A table for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Page {
     Cli,
@@ -384,28 +393,45 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: whocalled verify tenant --lake lake --all")]
+#[command(after_help = "Examples:
+  whocalled verify tenant --lake lake                          after a nightly run: 100 blobs byte by byte
+  whocalled verify tenant --lake lake --all --format json      everything")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    /// Compare the hash of every blob, not of a sample
-    #[arg(long)]
+    /// Read every blob's committed bytes again, not a sample's
+    #[arg(long, conflicts_with = "sample")]
     pub(crate) all: bool,
-    /// How many blobs to compare by hash
+    /// How many blobs' committed bytes to read, hash and decode again
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) sample: usize,
+    /// What the choice of the sample follows from [default: the number of the lake's last batch]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How to print the result [default: table on a terminal, json elsewhere]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Shape>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  whocalled doctor https://ACCOUNT.blob.core.windows.net --lake lake
+  whocalled doctor --format json > doctor.json         archive and lake from the settings
+
+Ends with 0 where nothing failed; otherwise with the code of the first check that did:
+2 for the settings, 3 for the archive, 4 for the lake, 7 for the machine.")]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Shape::Table, value_name = "FORMAT")]
+    pub(crate) format: Shape,
 }
 
 #[derive(Debug, Args)]

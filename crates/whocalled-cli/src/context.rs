@@ -17,11 +17,14 @@ use crate::exit::Usage;
 use crate::settings::Settings;
 use crate::time::{Bound, duration, instant};
 
-const MEMORY_MIB: usize = 4096;
+/// How much memory queries may use unless the user says otherwise.
+pub(crate) const MEMORY_MIB: usize = 4096;
 
 /// The settings, and how talkative to be.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
+    /// Why the settings file could not be read, for a command that goes on without it.
+    pub(crate) settings_error: Option<anyhow::Error>,
     pub(crate) quiet: bool,
 }
 
@@ -51,6 +54,21 @@ impl Context {
         !self.quiet && std::io::stderr().is_terminal()
     }
 
+    /// Whether colours are wanted where they can be shown.
+    pub(crate) fn may_colour(&self) -> bool {
+        variable("NO_COLOR").is_none()
+    }
+
+    /// The variable that names a proxy, where one is set.
+    pub(crate) fn proxy(&self, https: bool) -> Option<&'static str> {
+        let names = if https {
+            ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        } else {
+            ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        };
+        names.into_iter().find(|name| variable(name).is_some())
+    }
+
     pub(crate) fn archive_location(&self, given: Option<&String>) -> Result<String, Usage> {
         given.or(self.settings.archive.as_ref()).cloned().ok_or_else(|| {
             Usage(
@@ -70,7 +88,7 @@ impl Context {
         Ok(archive)
     }
 
-    fn auth(&self, args: &AuthArgs) -> Result<Auth, Usage> {
+    pub(crate) fn auth(&self, args: &AuthArgs) -> Result<Auth, Usage> {
         let kind = match args.auth.as_ref().or(self.settings.auth.as_ref()) {
             None => AuthKind::Chain,
             Some(name) => AuthKind::from_name(name).ok_or_else(|| {

@@ -72,7 +72,7 @@ impl Exit {
                 "Another run committed first, or is at work on the same directory; nothing of this one's last batch is in the lake. Run it again, or give --wait."
             }
             Self::Incomplete => {
-                "Some blobs could not be read, and the receipt lists them; or a check of `verify` or `doctor` failed. What was read is committed."
+                "Some blobs could not be read, and the receipt lists them; or `verify` found something that does not agree, or `doctor` a machine that will not do. What was read is committed."
             }
             Self::Unbalanced => {
                 "The counts of a run do not add up. This is a defect; please report it with the receipt."

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::Cli;
+use args::{Cli, Command};
 use context::Context;
 use exit::{Ended, Exit, exit_of};
 use settings::Settings;
@@ -47,7 +47,13 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         .map_err(|error| exit::Usage(format!("--log {}: {error}", cli.global.log)))?;
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    let context = Context { settings: Settings::load(cli.global.config.as_deref())?, quiet: cli.global.quiet };
+    let (settings, settings_error) = match Settings::load(cli.global.config.as_deref()) {
+        Ok(settings) => (settings, None),
+        // What is wrong is what it is there to say.
+        Err(error) if matches!(cli.command, Command::Doctor(_)) => (Settings::default(), Some(error)),
+        Err(error) => return Err(error),
+    };
+    let context = Context { settings, settings_error, quiet: cli.global.quiet };
     commands::run(&context, cli.command)
 }
 

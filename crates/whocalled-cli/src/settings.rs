@@ -13,6 +13,9 @@ const DEFAULT_FILE: &str = "whocalled.toml";
 /// What `whocalled.toml` may hold. Secrets belong in the environment.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Settings {
+    /// The file that they were read from.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
     pub(crate) archive: Option<String>,
     pub(crate) lake: Option<String>,
     pub(crate) out: Option<PathBuf>,
@@ -135,7 +138,8 @@ impl Settings {
             Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Usage(format!("cannot read settings file {}: {error}", path.display())).into()),
         };
-        Self::parse(&text).with_context(|| format!("settings file {}", path.display()))
+        let settings = Self::parse(&text).with_context(|| format!("settings file {}", path.display()))?;
+        Ok(Self { file: Some(path.to_owned()), ..settings })
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {

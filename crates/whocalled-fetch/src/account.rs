@@ -2,6 +2,7 @@
 
 mod failure;
 mod listing;
+mod probe;
 mod read;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -31,6 +32,8 @@ pub(crate) struct Account {
     host: String,
     container: Option<String>,
     credential: &'static str,
+    /// The credentials that did not do, and why.
+    passed_over: Vec<String>,
     /// When the SAS expires, where there is one and it says so.
     sas_expires_at: Option<DateTime<Utc>>,
     counters: Arc<Counters>,
@@ -49,7 +52,7 @@ impl Account {
     ) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Location { location: url.identity(), reason };
         let mut endpoint = url.endpoint.clone();
-        let mut token = None;
+        let (mut token, mut passed_over) = (None, Vec::new());
         let mut sas_expires_at = None;
         let credential = if let Some(sas) = &url.sas {
             if let Some(reason) = sas::refusal(sas, now) {
@@ -76,8 +79,8 @@ impl Account {
                 "over plain http a token would be readable; give an https URL, a SAS or an account key".to_owned(),
             ));
         } else {
-            let (answered, label) = token_credential(&auth, &url, now).await?;
-            token = Some(answered);
+            let (answered, label, attempts) = token_credential(&auth, &url, now).await?;
+            (token, passed_over) = (Some(answered), attempts);
             label
         };
         let client_options = ClientOptions {
@@ -94,6 +97,7 @@ impl Account {
             host: url.host(),
             container: url.container,
             credential,
+            passed_over,
             sas_expires_at,
             counters,
             pace: Pace::new(Limits::STANDARD.concurrent_reads_max, policy.budget),

@@ -134,8 +134,8 @@ const CHAIN: [AuthKind; 5] = [
     AuthKind::AzureCli,
 ];
 
-/// A credential that has given a token, and what it is called.
-pub(crate) type Answered = (Arc<dyn TokenCredential>, &'static str);
+/// A credential that has given a token, what it is called, and those before it that gave none.
+pub(crate) type Answered = (Arc<dyn TokenCredential>, &'static str, Vec<String>);
 
 /// The first credential of `auth` that really gives a token for the account at `url`.
 pub(crate) async fn token_credential(auth: &Auth, url: &AccountUrl, now: DateTime<Utc>) -> Result<Answered, Error> {
@@ -151,7 +151,7 @@ pub(crate) async fn token_credential(auth: &Auth, url: &AccountUrl, now: DateTim
             Ok(credential) => {
                 tracing::debug!(credential = kind.label(), "credential answered");
                 let credential = Renewing::new(credential, Patience::STANDARD, clock);
-                return Ok((Arc::new(credential), kind.label()));
+                return Ok((Arc::new(credential), kind.label(), attempts));
             }
             Err(reason) => {
                 tracing::debug!(credential = kind.label(), %reason, "credential does not do");

@@ -34,6 +34,7 @@ mod directory;
 mod error;
 mod location;
 mod pace;
+mod probe;
 mod retry;
 mod sas;
 mod secret;
@@ -48,6 +49,11 @@ use whocalled_types::{BlobName, HourSpan};
 
 pub use auth::{Auth, AuthKind};
 pub use error::{Cause, Error};
+pub use probe::{
+    Greeting, Survey,
+    endpoint::{Endpoint, Reach},
+    terms::SasTerms,
+};
 pub use retry::RetryPolicy;
 pub use sas::account_sas;
 pub use secret::Secret;

@@ -86,7 +86,7 @@ pub(crate) fn expires_at(sas: &Secret) -> Option<DateTime<Utc>> {
 }
 
 /// An instant in one of the three forms that a SAS may have it in: to the day, the minute, the second.
-fn instant(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn instant(text: &str) -> Option<DateTime<Utc>> {
     let whole = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         17 => format!("{}:00Z", text.trim_end_matches('Z')),
@@ -95,7 +95,8 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&whole).ok().map(|instant| instant.to_utc())
 }
 
-fn field(sas: &Secret, name: &str) -> Option<String> {
+/// A field of a SAS, decoded.
+pub(crate) fn field(sas: &Secret, name: &str) -> Option<String> {
     form_urlencoded::parse(sas.expose().as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 

@@ -14,7 +14,7 @@ use crate::location::Storage;
 use crate::{Error, Failpoints, LakeLocation};
 
 /// The file that makes a place a lake. It is written last.
-const MARKER: &str = "whocalled-lake.json";
+pub(crate) const MARKER: &str = "whocalled-lake.json";
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u64 = 1;
 /// The directory of a table's Delta log.
@@ -22,9 +22,9 @@ const LOG: &str = "_delta_log";
 
 /// What the marker says.
 #[derive(Serialize, Deserialize)]
-struct Marker {
-    format: u64,
-    created_by: String,
+pub(crate) struct Marker {
+    pub(crate) format: u64,
+    pub(crate) created_by: String,
 }
 
 /// Whether there is a lake; an error if it is one that this version cannot read.

@@ -58,6 +58,7 @@ mod layout;
 mod ledger;
 mod location;
 mod optimize;
+mod probe;
 mod read;
 mod receipts;
 mod replace;

@@ -49,6 +49,11 @@ impl Display {
         }
     }
 
+    /// Takes how many bytes there are to do.
+    pub(super) fn begun(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
     /// Takes bytes that are done.
     pub(super) fn advanced(&self, bytes: u64) {
         self.bar.inc(bytes);
