@@ -151,7 +151,7 @@ fn mismatch(range: &CommittedRange, converted: &Converted, tail: &[u8]) -> Optio
     let CommittedRange { from, to, .. } = *range;
     let hashed = tail.len().saturating_sub(usize::try_from(range.tail_bytes).unwrap_or(usize::MAX));
     if tail_hash(&tail[hashed..]) != range.tail_hash {
-        let detail = format!("the {} bytes before byte {to} are not those that were committed", range.tail_bytes);
+        let detail = format!("the {} bytes before byte {to} are other bytes than were committed", range.tail_bytes);
         return Some(Mismatch { at: to - range.tail_bytes.min(to), detail });
     }
     if (converted.row_count, converted.reject_count) != (range.row_count, range.reject_count) {
