@@ -205,7 +205,8 @@ fn goes_on(tail: &[u8], rest: &[u8]) -> bool {
     !tail.ends_with(b"\n") && !line.trim_ascii().is_empty()
 }
 
-fn split(bytes: &Bytes, at: u64) -> (Bytes, Bytes) {
+/// The bytes before `at`, and those from it on.
+pub(crate) fn split(bytes: &Bytes, at: u64) -> (Bytes, Bytes) {
     let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     (bytes.slice(..at), bytes.slice(at..))
 }

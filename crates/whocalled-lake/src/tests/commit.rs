@@ -207,7 +207,7 @@ async fn the_phase_of_a_blob_follows_from_its_last_commit() {
         (state(58, 60, 0), 73, BlobPhase::Quiet),
         (state(58, 60, 0), 58 + 180, BlobPhase::Sealed),
         (state(58, 60, 7), 58 + 180, BlobPhase::Quiet),
-        (state(58, 58 + 180, 7), 58 + 180, BlobPhase::Sealed),
+        (BlobState { torn: true, ..state(58, 58 + 180, 7) }, 58 + 180, BlobPhase::Sealed),
         (BlobState { modified_at: None, ..state(0, 60, 0) }, 60 + 179, BlobPhase::Quiet),
         (BlobState { modified_at: None, ..state(0, 60, 0) }, 60 + 180, BlobPhase::Sealed),
         (BlobState { gone: true, ..state(58, 60, 7) }, 59, BlobPhase::Gone),

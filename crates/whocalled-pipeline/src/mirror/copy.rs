@@ -10,6 +10,7 @@ use whocalled_fetch::{Archive, ListedBlob};
 use whocalled_types::TAIL_BYTES_MAX;
 
 use crate::Error;
+use crate::prepare::split;
 
 /// How much is written without handing it to another thread.
 const WRITE_AT_ONCE_BYTES_MAX: u64 = 512 << 10;
@@ -55,7 +56,7 @@ impl Copy<'_> {
         let tail_bytes = if have <= self.blob.bytes { have.min(TAIL_BYTES_MAX) } else { 0 };
         let (tail, mut fresh) = if have <= self.blob.bytes {
             let both = self.segment(have - tail_bytes, 2 * TAIL_BYTES_MAX).await.map_err(|error| (have, error))?;
-            (both.slice(..both.len().min(tail_bytes as usize)), both.slice(both.len().min(tail_bytes as usize)..))
+            split(&both, tail_bytes)
         } else {
             (Bytes::new(), Bytes::new())
         };
