@@ -15,5 +15,6 @@ mod oauth;
 mod parts;
 mod races;
 mod schedules;
+mod signals;
 mod status;
 mod verify;

@@ -71,6 +71,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it came so far as to have listed the archive, so that there is something to account for.
+    pub fn has_listed(&self) -> bool {
+        self.result.is_ok() || self.receipt.blobs_listed > 0
+    }
+
     /// The receipt of a run that did not break off.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
     let mut lake = context.lake_for_writing(args.lake.lake.as_ref()).await?;
     let task = Task { selection, seal_after, threads: args.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
-    if run.result.is_err() && run.receipt.blobs_listed == 0 {
+    if !run.has_listed() {
         return conclude(run).map(drop);
     }
     let text = json(&run.receipt)?;
@@ -81,7 +81,9 @@ pub(super) async fn convert(context: &Context, archive: &Archive, lake: &mut Lak
     let run = interruptible(context, &stop, work).await;
     display.finish();
     let run = run??;
-    summarise(context, &run.receipt);
+    if run.has_listed() {
+        summarise(context, &run.receipt);
+    }
     Ok(run)
 }
 
