@@ -103,9 +103,8 @@ fn every_report_runs_in_every_format() {
 
 #[test]
 fn explain_shows_the_evidence_and_the_raw_record() {
-    let rows = sql(
-        "SELECT correlation_id, principal_id FROM attributed_calls WHERE tier = 'key_holder' AND candidates > 1 LIMIT 1",
-    );
+    let rows = sql("SELECT correlation_id, principal_id FROM attributed_calls \
+         WHERE tier = 'key_holder' AND candidates > 1 AND correlation_id IS NOT NULL ORDER BY time, correlation_id LIMIT 1");
     let id = rows[0]["correlation_id"].as_str().expect("an id");
     let ran = run(tenant(), &["explain", id, "--lake", "lake", "--archive", "tenant"]).success();
     assert!(ran.stdout.contains(rows[0]["principal_id"].as_str().expect("a principal")), "{}", ran.stdout);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use whocalled_fetch::{Archive, Auth, AuthKind, Secret};
-use whocalled_lake::{Lake, LakeLocation, StorageOptions};
+use whocalled_lake::{Failpoints, Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::HourRange;
 use whocalled_report::{Format, Session, SessionOptions};
 use whocalled_types::{Limits, SEAL_AFTER, Table};
@@ -136,8 +136,13 @@ impl Context {
         variables.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
     }
 
+    /// Where a test wants the program to end.
+    pub(crate) fn failpoints(&self) -> Failpoints {
+        crate::failpoint::from_environment(variable)
+    }
+
     fn storage_options(&self) -> StorageOptions {
-        let options = StorageOptions::default().with_failpoints(crate::failpoint::from_environment(variable));
+        let options = StorageOptions::default().with_failpoints(self.failpoints());
         self.storage_values().into_iter().fold(options, |options, (key, value)| options.set(key, value))
     }
 

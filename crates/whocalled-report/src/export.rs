@@ -20,7 +20,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 use url::Url;
-use whocalled_lake::{BoxError, DeltaExport, LakeLocation, StorageOptions, write_delta};
+use whocalled_lake::{BoxError, DeltaExport, Failpoints, LakeLocation, StorageOptions, write_delta};
 
 use crate::error::Error;
 use crate::parameters::Parameters;
@@ -76,6 +76,7 @@ impl std::str::FromStr for ExportFormat {
 pub struct Destination {
     location: LakeLocation,
     options: BTreeMap<String, String>,
+    failpoints: Failpoints,
     /// Rooted at the destination.
     store: Arc<dyn ObjectStore>,
 }
@@ -100,7 +101,13 @@ impl Destination {
                 object_store::parse_url_opts(&url, &options).map_err(|error| refused(error.to_string()))?;
             Arc::new(PrefixStore::new(store, path))
         };
-        Ok(Self { location, options, store })
+        Ok(Self { location, options, failpoints: Failpoints::default(), store })
+    }
+
+    /// Tells an export to Delta where a test wants it to end.
+    #[must_use]
+    pub fn with_failpoints(self, failpoints: Failpoints) -> Self {
+        Self { failpoints, ..self }
     }
 
     fn failed(&self, source: object_store::Error) -> Error {
@@ -215,7 +222,7 @@ async fn delta(
     now: DateTime<Utc>,
 ) -> Result<Exported, Error> {
     let answer = answer(session, source, dates.clone()).await?;
-    let options = StorageOptions::from(destination.options.clone());
+    let options = StorageOptions::from(destination.options.clone()).with_failpoints(destination.failpoints.clone());
     let export = DeltaExport {
         location: &destination.location,
         options: &options,

@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: &Export) -> anyhow::Result<()> 
     } else {
         None
     };
-    let destination = Destination::open(&args.to, context.storage_values())?;
+    let destination = Destination::open(&args.to, context.storage_values())?.with_failpoints(context.failpoints());
     let exported = export(&session, &args.name, &destination, format, dates, now()).await?;
     context.say(format!("{} rows in {} files at {}", exported.row_count, exported.file_count, args.to));
     let receipt = serde_json::json!({
