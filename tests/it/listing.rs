@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use whocalled_fetch::Archive;
 use whocalled_tests::azurite::{Azurite, KEY, append};
 use whocalled_tests::program::run_with;
-use whocalled_types::HourSpan;
+use whocalled_types::{BlobName, HourSpan};
 
 const CONTAINER: &str = "insights-logs-requestresponse";
 const ACCOUNTS: [&str; 3] = ["A", "A1", "B"];
@@ -57,6 +57,10 @@ async fn the_hours_in_question_cost_a_request_or_two_for_each_resource() -> Resu
     // Pages of six: a full listing of the 301 blobs would take 51.
     let request_count = archive.traffic().request_count;
     assert!(request_count <= 2 * ACCOUNTS.len() as u64 + 2, "{request_count} requests");
+    let blob = BlobName { container: CONTAINER.to_owned(), name: name("A", last) };
+    archive.read(&blob, 0..5).await?;
+    let traffic = archive.traffic();
+    assert_eq!((traffic.request_count, traffic.list_request_count), (request_count + 1, request_count));
     Ok(())
 }
 

@@ -120,7 +120,7 @@ impl Account {
         self.credential
     }
 
-    /// Sends a request until it is answered well, as often as the policy has it.
+    /// Sends a request for a listing until it is answered well, as often as the policy has it.
     async fn persist<T, F: Future<Output = azure_core::Result<T>>>(
         &self,
         what: &str,
@@ -128,6 +128,7 @@ impl Account {
     ) -> Result<T, Error> {
         let mut trial = Trial::new(&self.policy, what);
         loop {
+            self.counters.count_list_request();
             match self.send(request()).await {
                 Ok((pass, answer)) => {
                     pass.succeeded();

@@ -88,8 +88,7 @@ pub async fn mirror(archive: &Archive, directory: &Path, options: &MirrorOptions
     }
     mirrored.requests = archive.traffic().request_count;
     if mirrored.failures.is_empty() && !mirrored.interrupted {
-        // Roughly: what was no listing was a read.
-        let whole = hours.is_none().then(|| mirrored.requests.saturating_sub(mirrored.blobs_written));
+        let whole = hours.is_none().then(|| archive.traffic().list_request_count);
         state.kept.seen = state.kept.seen.after(options.selection, options.now, whole);
     }
     state.save()?;

@@ -40,8 +40,7 @@ pub(super) fn leaves_nothing_undone(tree: &Tree) -> Vec<Finding> {
                 findings.push(Finding::at_line(path, number, "a stub: finish it or take it out"));
             }
             if line.contains(switched_off) {
-                let message =
-                    "an ignored test rots: assert what happens today, or give the reason, as in `#[ignore = \"...\"]`";
+                let message = "an ignored test rots: assert what happens today, or give the attribute a reason";
                 findings.push(Finding::at_line(path, number, message));
             }
         }
@@ -69,7 +68,7 @@ mod tests {
 
     #[test]
     fn stubs_and_tests_ignored_without_a_reason_are_found() {
-        let stub = concat!("fn a() {\n    todo", "!()\n}\n#[", "ignore]\n#[ignore = \"needs a real account\"]\n");
+        let stub = concat!("fn a() {\n    todo", "!()\n}\n#[", "ignore]\n#[", "ignore = \"needs a real account\"]\n");
         assert_eq!(places(&leaves_nothing_undone(&tree([("a.rs", stub)]))), ["a.rs:2", "a.rs:4"]);
     }
 }

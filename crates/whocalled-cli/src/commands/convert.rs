@@ -34,14 +34,14 @@ pub(super) async fn run(context: &Context, args: &Convert) -> anyhow::Result<()>
     let task = Task { selection, seal_after, threads: args.threads, wait: args.wait };
     let run = convert(context, &archive, &mut lake, task).await?;
     if !run.has_listed() {
-        return conclude(run).map(drop);
+        return conclude(run);
     }
     let text = json(&run.receipt)?;
     if let Some(file) = &args.receipt {
         std::fs::write(file, &text).with_context(|| format!("cannot write receipt {}", file.display()))?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    conclude(run).map(drop)
+    conclude(run)
 }
 
 /// What to convert, and how.
@@ -175,8 +175,8 @@ pub(super) fn show_hours(hours: Option<HourRange>) -> String {
     )
 }
 
-/// How a run ends: with its receipt where everything was done.
-pub(super) fn conclude(run: Run) -> anyhow::Result<Receipt> {
+/// How a run ends: well where everything was done.
+pub(super) fn conclude(run: Run) -> anyhow::Result<()> {
     let receipt = run.finished()?;
     if receipt.interrupted {
         return Err(Ended(Exit::Interrupted).into());
@@ -184,7 +184,7 @@ pub(super) fn conclude(run: Run) -> anyhow::Result<Receipt> {
     if !receipt.failures.is_empty() {
         return Err(Ended(Exit::Incomplete).into());
     }
-    Ok(receipt)
+    Ok(())
 }
 
 async fn dry_run(

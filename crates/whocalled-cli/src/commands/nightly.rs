@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         if changed { "" } else { ", unchanged" }
     ));
     std::io::stdout().write_all(text.as_bytes())?;
-    conclude(Run { receipt, result: Ok(()) }).map(drop)
+    conclude(Run { receipt, result: Ok(()) })
 }
 
 /// Puts the reports in place of those of an earlier run, if they differ; whether they do.
