@@ -18,9 +18,19 @@ pub(crate) fn push_guid(text: &str, out: &mut String) {
     }
 }
 
+/// Whether [`push_guid`] would give just this text, and it needs no look at more than its length and its
+/// letters.
+pub(crate) fn is_canonical_guid(text: &str) -> bool {
+    // Folded instead of searched, so that all 36 bytes are looked at side by side.
+    let bytes = text.as_bytes();
+    bytes.len() == 36 && !bytes.iter().fold(false, |any, byte| any | matches!(byte, b'A'..=b'Z' | b'{' | b'}'))
+}
+
 /// Appends the text with its ASCII letters in lower case.
 pub(crate) fn push_lower(text: &str, out: &mut String) {
-    out.extend(text.chars().map(|character| character.to_ascii_lowercase()));
+    let start = out.len();
+    out.push_str(text);
+    out[start..].make_ascii_lowercase();
 }
 
 /// What an address shows of its network.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
-    StringDictionaryBuilder, TimestampMicrosecondBuilder,
+    TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{Field, Int32Type, Schema};
+use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use whocalled_types::Table;
 
 use crate::decode::{Row, Slot};
 use crate::definition::{Definition, Kind, PROVENANCE};
+use crate::label::LabelBuilder;
 
 /// Where a row comes from; the same for every row of a blob but for the offset.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +25,7 @@ pub(crate) struct Origin<'a> {
 
 enum ColumnBuilder {
     Text(StringBuilder),
-    Label(StringDictionaryBuilder<Int32Type>),
+    Label(LabelBuilder),
     Integer(Int64Builder),
     SmallInteger(Int32Builder),
     Float(Float64Builder),
@@ -38,7 +39,7 @@ impl ColumnBuilder {
     fn new(kind: Kind) -> Self {
         match kind {
             Kind::Text | Kind::Guid | Kind::Json => Self::Text(StringBuilder::new()),
-            Kind::Label | Kind::LowerLabel | Kind::GuidLabel => Self::Label(StringDictionaryBuilder::new()),
+            Kind::Label | Kind::LowerLabel | Kind::GuidLabel => Self::Label(LabelBuilder::new()),
             Kind::Integer => Self::Integer(Int64Builder::new()),
             Kind::SmallInteger => Self::SmallInteger(Int32Builder::new()),
             Kind::Float => Self::Float(Float64Builder::new()),
@@ -78,10 +79,10 @@ impl ColumnBuilder {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        match self {
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
             Self::Text(builder) => Arc::new(builder.finish()),
-            Self::Label(builder) => Arc::new(builder.finish()),
+            Self::Label(builder) => Arc::new(builder.finish()?),
             Self::Integer(builder) => Arc::new(builder.finish()),
             Self::SmallInteger(builder) => Arc::new(builder.finish()),
             Self::Float(builder) => Arc::new(builder.finish()),
@@ -89,7 +90,7 @@ impl ColumnBuilder {
             Self::Time(builder) => Arc::new(builder.finish()),
             Self::Date(builder) => Arc::new(builder.finish()),
             Self::Binary(builder) => Arc::new(builder.finish()),
-        }
+        })
     }
 }
 
@@ -176,7 +177,7 @@ impl TableBuilder {
     pub(crate) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.row_count = 0;
         let builders = self.columns.iter_mut().map(|(_, builder)| builder).chain(&mut self.provenance);
-        let arrays: Vec<ArrayRef> = builders.map(ColumnBuilder::finish).collect();
+        let arrays: Vec<ArrayRef> = builders.map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
         let declared = self.definition.schema();
         let fields = declared.fields().iter().zip(&arrays).map(|(field, array)| {
             // Labels stay dictionaries in memory; their logical type is the declared one.

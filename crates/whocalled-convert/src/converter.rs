@@ -10,14 +10,23 @@ use crate::definitions::{DEFINITIONS, route};
 use crate::error::Error;
 use crate::frame::{End, frame};
 use crate::plan::Plan;
+use crate::template::Templates;
 
 /// Decodes records of any number of blobs into the batches of their tables.
 ///
 /// Synchronous and pure: what it gives depends on the bytes it is fed and on nothing else.
 pub struct Converter {
     limits: Limits,
-    tables: Vec<(Plan, TableBuilder)>,
+    tables: Vec<(Plan, Templates, TableBuilder)>,
     scratch: Scratch,
+    routed: Option<Routed>,
+}
+
+/// Where the last record of the blob belonged, since the next mostly belongs there as well.
+struct Routed {
+    category: Option<String>,
+    resource_id: Option<String>,
+    table: Table,
 }
 
 /// A blob, or the part of one, about to be read.
@@ -55,12 +64,14 @@ pub struct Converted {
 impl Converter {
     /// A converter without rows.
     pub fn new(limits: Limits) -> Self {
-        let tables = DEFINITIONS.iter().map(|it| (Plan::new(it), TableBuilder::new(it))).collect();
-        Self { limits, tables, scratch: Scratch::default() }
+        let tables =
+            DEFINITIONS.iter().map(|it| (Plan::new(it), Templates::default(), TableBuilder::new(it))).collect();
+        Self { limits, tables, scratch: Scratch::default(), routed: None }
     }
 
     /// Begins to read a blob.
     pub fn begin(&mut self, part: BlobPart) -> BlobConverter<'_> {
+        self.routed = None;
         BlobConverter {
             blob: part.name.to_string(),
             scope: match part.name.scope() {
@@ -89,9 +100,9 @@ impl Converter {
     /// # Errors
     /// [`Error::Batch`] if Arrow refuses the columns, which would be a defect of this crate.
     pub fn finish(&mut self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let filled = self.tables.iter_mut().filter(|(_, builder)| builder.row_count > 0);
+        let filled = self.tables.iter_mut().filter(|(.., builder)| builder.row_count > 0);
         filled
-            .map(|(plan, builder)| {
+            .map(|(plan, _, builder)| {
                 let batch = builder.finish().map_err(|source| Error::Batch { table: plan.table, source })?;
                 Ok((plan.table, batch))
             })
@@ -113,14 +124,14 @@ impl Converter {
         // What the container's name says is wrong for some records, such as those of an Event Hub,
         // which mix categories; the record's own category then decides.
         for _ in 0..2 {
-            let (plan, builder) = &mut self.tables[Self::index(table)];
-            let mut row = Row::decode(plan, &mut self.scratch, text, self.limits.nesting_max)
+            let (plan, templates, builder) = &mut self.tables[Self::index(table)];
+            let mut row = Row::decode(plan, templates, &mut self.scratch, text, self.limits.nesting_max)
                 .map_err(|error| format!("{} at byte {}", error.what, error.at))?;
             if matches!(table, Table::Other | Table::SignIns) {
                 row.set_if_null("category", category);
             }
             row.derive(scope);
-            let own = own_table(&row, category, scope);
+            let own = own_table(&row, &mut self.routed, category, scope);
             if own == table {
                 let Slot::Integer(_) = row.slots()[plan.time] else {
                     return Err(no_time(text));
@@ -134,21 +145,29 @@ impl Converter {
     }
 
     fn reject(&mut self, reject: &Reject<'_>, origin: Origin<'_>) {
-        self.tables[Self::index(Table::Rejects)].1.append_reject(reject, origin);
+        self.tables[Self::index(Table::Rejects)].2.append_reject(reject, origin);
     }
 }
 
 /// The table that the record itself belongs to.
-fn own_table(row: &Row<'_>, container_category: &str, scope: Option<&str>) -> Table {
+fn own_table(row: &Row<'_>, routed: &mut Option<Routed>, container_category: &str, scope: Option<&str>) -> Table {
     let category = row.plan.category.and_then(|slot| row.slot_text(slot));
     let resource_id = row.plan.resource_id.and_then(|slot| row.slot_text(slot)).or(scope);
-    match category {
+    if let Some(last) = routed
+        && (last.category.as_deref(), last.resource_id.as_deref()) == (category, resource_id)
+    {
+        return last.table;
+    }
+    let table = match category {
         // A record of the Activity Log's container belongs to it, whatever its category.
         _ if container_category == "administrative" => Table::Activity,
         Some(category) => route(&category.to_ascii_lowercase(), resource_id),
         None if container_category == "metrics" => Table::Metrics,
         None => route(container_category, resource_id),
-    }
+    };
+    *routed =
+        Some(Routed { category: category.map(str::to_owned), resource_id: resource_id.map(str::to_owned), table });
+    table
 }
 
 fn too_long(record_bytes_max: usize) -> String {

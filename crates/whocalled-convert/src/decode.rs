@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use whocalled_types::ResourceId;
 
-use crate::canonical::{Prefix, ip_prefix, push_guid, push_lower};
+use crate::canonical::{Prefix, ip_prefix, is_canonical_guid, push_guid, push_lower};
 use crate::definition::Kind;
 use crate::plan::{Node, Plan};
 use crate::scan::{RawText, ScanError, Scanner, escape, unescape};
+use crate::template::Templates;
 use crate::time::{date_of_micros, micros_from_text, micros_from_ticks};
 
 /// The value of a column, before it is appended.
@@ -39,8 +40,10 @@ pub(crate) struct Span {
 const RECORD: usize = 0;
 /// The scratch text that canonical forms and resolved escapes are appended to.
 const ARENA: usize = 1;
+/// The canonical resource id of the last record.
+const RESOURCE: usize = 2;
 /// The first of the texts that strings holding JSON were unescaped into.
-const NESTED: usize = 2;
+const NESTED: usize = 3;
 
 /// Memory that decoding uses again and again.
 #[derive(Default)]
@@ -53,6 +56,16 @@ pub(crate) struct Scratch {
     nested_count: usize,
     /// The keys around the object being read, each with a `.` after it.
     path: String,
+    resource: Resource,
+}
+
+/// A resource id, which is mostly that of the record before, and what follows from it.
+#[derive(Default)]
+struct Resource {
+    as_written: String,
+    canonical: String,
+    /// Where in the canonical form the subscription, the resource group and the account are.
+    parts: [Option<(usize, usize)>; 3],
 }
 
 /// A record being decoded.
@@ -75,25 +88,64 @@ enum Found<'t> {
 }
 
 impl<'a> Row<'a> {
-    /// Reads `record` along `plan` into the slots of `scratch`.
+    /// Reads `record` along `plan` into the slots of `scratch`: as an earlier one was laid out, if it
+    /// fits one of `templates`, or else field by field.
     pub(crate) fn decode(
         plan: &'a Plan,
+        templates: &mut Templates,
         scratch: &'a mut Scratch,
         record: &'a str,
         nesting_max: usize,
     ) -> Result<Self, ScanError> {
-        scratch.slots.clear();
-        scratch.slots.resize(plan.kinds.len(), Slot::Null);
-        scratch.extra.clear();
-        scratch.arena.clear();
-        scratch.path.clear();
-        scratch.nested_count = 0;
         let mut row = Self { plan, record, scratch, nesting_max };
-        let mut scanner = Scanner::new(record, nesting_max);
-        row.object(&mut scanner, &plan.root, RECORD, 0, true)?;
-        scanner.end()?;
+        if !templates.read(&mut row) {
+            let mut scanner = Scanner::new(record, nesting_max);
+            row.object(&mut scanner, &plan.root, RECORD, 0, true)?;
+            scanner.end()?;
+            templates.learn(plan, record, nesting_max);
+        }
         row.repeat_region();
         Ok(row)
+    }
+
+    /// Empties the slots and the scratch texts.
+    pub(crate) fn reset(&mut self) {
+        self.scratch.slots.clear();
+        self.scratch.slots.resize(self.plan.kinds.len(), Slot::Null);
+        self.scratch.extra.clear();
+        self.scratch.arena.clear();
+        self.scratch.path.clear();
+        self.scratch.nested_count = 0;
+    }
+
+    pub(crate) fn record(&self) -> &'a str {
+        self.record
+    }
+
+    /// Fills a slot from a string of the record that holds no escape. False where the value does not
+    /// fit, or another one has filled the slot.
+    pub(crate) fn assign_text(&mut self, column: usize, range: Range<usize>) -> bool {
+        let span = Span { source: RECORD, start: range.start, end: range.end };
+        self.assign(column, Found::Text(&self.record[range.clone()], span), RECORD, range)
+    }
+
+    /// Fills a slot from a number of the record. False as with [`Self::assign_text`].
+    pub(crate) fn assign_number(&mut self, column: usize, range: Range<usize>) -> bool {
+        self.assign(column, Found::Number(&self.record[range.clone()]), RECORD, range)
+    }
+
+    /// Puts a field into `extra` whose key comes with its quotes and the colon.
+    pub(crate) fn put_plain_extra(&mut self, key: &str, value: &str, quoted: bool) -> bool {
+        let extra = &mut self.scratch.extra;
+        if !extra.is_empty() {
+            extra.push(',');
+        }
+        extra.push_str(key);
+        let quote = if quoted { "\"" } else { "" };
+        extra.push_str(quote);
+        extra.push_str(value);
+        extra.push_str(quote);
+        true
     }
 
     fn object(
@@ -236,6 +288,11 @@ impl<'a> Row<'a> {
         let value = match found {
             Found::Null => return true,
             Found::Text("", _) => return true,
+            Found::Text(_, span)
+                if Some(column) == self.plan.resource_id && self.scratch.slots[column] == Slot::Null =>
+            {
+                self.resource(span)
+            }
             _ => match self.convert(self.plan.kinds[column], found, source, range) {
                 Some(value) => value,
                 None => return false,
@@ -259,6 +316,9 @@ impl<'a> Row<'a> {
             (Kind::Text | Kind::Label, Found::Text(_, span)) => Some(Slot::Text(span)),
             (Kind::Text | Kind::Label, Found::Number(_) | Found::Boolean(_)) => Some(as_written),
             (Kind::LowerLabel, Found::Text(_, span)) => Some(self.canonical(span, push_lower)),
+            (Kind::Guid | Kind::GuidLabel, Found::Text(text, span)) if is_canonical_guid(text) => {
+                Some(Slot::Text(span))
+            }
             (Kind::Guid | Kind::GuidLabel, Found::Text(_, span)) => Some(self.canonical(span, push_guid)),
             (Kind::Boolean, Found::Boolean(value)) => Some(Slot::Boolean(value)),
             (Kind::Boolean, Found::Text(_, span)) => streaming(self.resolve(span)).map(Slot::Boolean),
@@ -281,6 +341,22 @@ impl<'a> Row<'a> {
             },
             _ => None,
         }
+    }
+
+    /// A resource id in its canonical form.
+    fn resource(&mut self, span: Span) -> Slot {
+        let mut resource = std::mem::take(&mut self.scratch.resource);
+        let as_written = self.resolve(span);
+        if as_written != resource.as_written {
+            resource.as_written.clear();
+            resource.as_written.push_str(as_written);
+            resource.canonical.clear();
+            push_lower(as_written, &mut resource.canonical);
+            resource.parts = parts(&resource.canonical);
+        }
+        let end = resource.canonical.len();
+        self.scratch.resource = resource;
+        Slot::Text(Span { source: RESOURCE, start: 0, end })
     }
 
     /// Appends the canonical form of a text to the arena.
@@ -309,6 +385,7 @@ impl<'a> Row<'a> {
         match span.source {
             RECORD => &self.record[span.start..span.end],
             ARENA => &self.scratch.arena[span.start..span.end],
+            RESOURCE => &self.scratch.resource.canonical[span.start..span.end],
             nested => &self.scratch.nested[nested - NESTED][span.start..span.end],
         }
     }
@@ -409,16 +486,11 @@ impl<'a> Row<'a> {
 
     fn derive_resource(&mut self, slot: usize) {
         let Slot::Text(span) = self.scratch.slots[slot] else { return };
-        let id = self.resolve(span);
-        let parts = ResourceId::parse(id);
-        let base = id.as_ptr().addr();
-        let spans = [parts.subscription_id, parts.resource_group, parts.account].map(|part| {
-            let start = span.start + (part?.as_ptr().addr() - base);
-            Some(Span { source: span.source, start, end: start + part?.len() })
-        });
-        for (slot, span) in self.plan.resource_parts.into_iter().zip(spans) {
-            if let (Some(slot), Some(span)) = (slot, span) {
-                self.scratch.slots[slot] = Slot::Text(span);
+        let parts = if span.source == RESOURCE { self.scratch.resource.parts } else { parts(self.resolve(span)) };
+        for (slot, part) in self.plan.resource_parts.into_iter().zip(parts) {
+            if let (Some(slot), Some((start, end))) = (slot, part) {
+                let (start, end) = (span.start + start, span.start + end);
+                self.scratch.slots[slot] = Slot::Text(Span { source: span.source, start, end });
             }
         }
     }
@@ -442,6 +514,15 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Where in a resource id its subscription, resource group and account are.
+fn parts(id: &str) -> [Option<(usize, usize)>; 3] {
+    let parts = ResourceId::parse(id);
+    [parts.subscription_id, parts.resource_group, parts.account].map(|part| {
+        let start = part?.as_ptr().addr() - id.as_ptr().addr();
+        Some((start, start + part?.len()))
+    })
+}
+
 fn integer(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| {
         // `1021.0` is an integer too; beyond 2^53 a double no longer says which.
@@ -458,9 +539,10 @@ fn single_element(text: &str) -> Option<&str> {
 }
 
 fn streaming(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "streaming" | "true" => Some(true),
-        "non-streaming" | "false" => Some(false),
-        _ => None,
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    match () {
+        () if is("streaming") || is("true") => Some(true),
+        () if is("non-streaming") || is("false") => Some(false),
+        () => None,
     }
 }

@@ -3,7 +3,8 @@
 //! Synchronous, pure and capped: no I/O, no clock, no environment. The path of a byte:
 //!
 //! 1. `frame` finds where records begin and end, by looking at the bytes;
-//! 2. `decode` reads a record in one pass along a `plan`, compiled from the table's [`Definition`];
+//! 2. `template` reads a record that is laid out as an earlier one was; `decode` reads any other in one
+//!    pass along a `plan`, compiled from the table's [`Definition`];
 //! 3. `column` appends what was read to Arrow builders.
 //!
 //! Every complete record becomes one row of one table, or one row of `rejects` with the reason.
@@ -17,8 +18,10 @@ mod definition;
 mod definitions;
 mod error;
 mod frame;
+mod label;
 mod plan;
 mod scan;
+mod template;
 mod time;
 
 pub use converter::{BlobConverter, BlobPart, Converted, Converter};

@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "the texts of these tests are short")]
 
+mod templates;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use whocalled_types::{BlobName, HourSpan, is_log_container};
 
+use crate::buffers::Buffers;
 use crate::{Counters, Error, ListedBlob};
 
 /// How many blobs a page of a listing holds, at most.
@@ -28,12 +29,14 @@ pub(crate) struct Directory {
     /// The one container that was given, where a container's own directory was.
     container: Option<String>,
     counters: Arc<Counters>,
+    buffers: Arc<Buffers>,
 }
 
 impl Directory {
     /// Finds the archive at `path`: the directory itself, its subdirectory `archive`, or, where
     /// `path` is a container's directory, the directory that holds it.
     pub(crate) async fn open(path: PathBuf, counters: Arc<Counters>) -> Result<Self, Error> {
+        let buffers = Arc::default();
         blocking(path.clone(), move || {
             let root = fs::canonicalize(&path).map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => Error::DirectoryMissing { path: path.clone() },
@@ -44,11 +47,11 @@ impl Directory {
             }
             let name = root.file_name().and_then(|name| name.to_str()).filter(|name| is_log_container(name));
             if let (Some(container), Some(parent)) = (name, root.parent()) {
-                return Ok(Self { root: parent.to_owned(), container: Some(container.to_owned()), counters });
+                return Ok(Self { root: parent.to_owned(), container: Some(container.to_owned()), counters, buffers });
             }
             let nested = root.join(ARCHIVE_SUBDIRECTORY);
             let root = if containers_in(&root)?.is_empty() && nested.is_dir() { nested } else { root };
-            Ok(Self { root, container: None, counters })
+            Ok(Self { root, container: None, counters, buffers })
         })
         .await
     }
@@ -108,9 +111,9 @@ impl Directory {
             return Err(Error::Gone { what: format!("blob {blob}") });
         }
         let path = self.root.join(&blob.container).join(&blob.name);
-        let blob = blob.clone();
+        let (blob, buffers) = (blob.clone(), Arc::clone(&self.buffers));
         self.counters.count_request();
-        let bytes = blocking(path.clone(), move || read_range(&path, blob, range)).await?;
+        let bytes = blocking(path.clone(), move || read_range(&path, blob, range, &buffers)).await?;
         self.counters.count_bytes(bytes.len());
         Ok(bytes)
     }
@@ -241,7 +244,7 @@ fn containers_in(root: &Path) -> Result<Vec<String>, Error> {
     Ok(containers)
 }
 
-fn read_range(path: &Path, blob: BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+fn read_range(path: &Path, blob: BlobName, range: Range<u64>, buffers: &Arc<Buffers>) -> Result<Bytes, Error> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => Error::Gone { what: format!("blob {blob}") },
         _ => Error::File { path: path.to_owned(), source },
@@ -253,13 +256,13 @@ fn read_range(path: &Path, blob: BlobName, range: Range<u64>) -> Result<Bytes, E
         return Err(shrank(Some(length)));
     }
     let wanted = usize::try_from(range.end - range.start).map_err(|error| failed(io::Error::other(error)))?;
-    let mut bytes = vec![0; wanted];
     file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-    file.read_exact(&mut bytes).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => shrank(None),
-        _ => failed(source),
-    })?;
-    Ok(Bytes::from(bytes))
+    buffers.filled(wanted, |bytes| {
+        file.read_exact(bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => shrank(None),
+            _ => failed(source),
+        })
+    })
 }
 
 /// Runs file system calls where they may block.

@@ -30,6 +30,7 @@
 
 mod account;
 mod auth;
+mod buffers;
 mod directory;
 mod error;
 mod location;

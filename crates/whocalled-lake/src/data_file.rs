@@ -4,37 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options, interleave};
-use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use deltalake::kernel::{Add, Remove};
-use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::encode::encode;
+use crate::gather::{Parts, RowIndex, SortKeys};
 use crate::layout::{DATE, Layout};
 use crate::statistics;
 
-/// How many rows a row group has at most: enough to compress well, few enough to skip well.
-const ROW_GROUP_ROWS: usize = 256 << 10;
-/// How many rows are gathered and encoded at a time.
-const CHUNK_ROWS: usize = 16 << 10;
-/// How many files are encoded and stored at the same time, of one table; and of how many tables.
+/// How many tables are written at the same time.
 pub(crate) const WRITES_AT_A_TIME: usize = 2;
 /// Files above this size are uploaded in parts.
 const SINGLE_PUT_BYTES_MAX: usize = 32 << 20;
-/// Columns whose values are long, or in which nobody looks for a value by its order.
-const WITHOUT_STATISTICS: [&str; 4] = ["properties", "extra", "record", "file"];
-/// Columns of which nearly every value is different, so that a dictionary only costs.
-const WITHOUT_DICTIONARY: [&str; 2] = ["correlation_id", "extra"];
 
 /// A data file of a table, as the loaded snapshot names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,146 +83,83 @@ pub(crate) fn remove(add: &Add, data_change: bool, now: DateTime<Utc>) -> Remove
 
 /// Rows of one table that are to be written, with the same type for each column.
 pub(crate) struct Unwritten {
-    layout: Arc<Layout>,
-    batches: Vec<RecordBatch>,
+    pub(crate) layout: Arc<Layout>,
+    /// The columns of a file.
+    pub(crate) schema: SchemaRef,
+    pub(crate) columns: Vec<Parts>,
 }
-
-/// One row of [`Unwritten`]: which batch, and which row of it.
-type RowIndex = (usize, usize);
 
 impl Unwritten {
     /// Brings rows into the order and the types of the table's columns. Dictionary-encoded text
     /// stays as it is where all batches have it so, because writing it out is what costs memory.
-    pub(crate) fn new(layout: &Arc<Layout>, rows: Vec<RecordBatch>) -> Result<Self, Error> {
-        let mut batches = rows;
+    /// Gives beside them the rows of each date, sorted; of no date at all for a table without one.
+    pub(crate) fn new(layout: &Arc<Layout>, batches: Vec<RecordBatch>) -> Result<(Self, ByDate), Error> {
         for batch in &batches {
             check_columns(layout, batch)?;
         }
-        let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); batches.len()];
-        let mut fields = Vec::new();
-        for field in layout.schema.fields() {
+        let mut dates = by_date(layout, &batches)?;
+        let keys = SortKeys::of(&batches, &layout.sort_by).map_err(|error| Error::arrow(&layout.table, error))?;
+        dates.values_mut().for_each(|rows| keys.sort(rows));
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for field in layout.schema.fields().iter().filter(|field| field.name() != DATE) {
             let arrays: Vec<ArrayRef> =
                 batches.iter().map(|batch| column(batch, field.name(), field.data_type())).collect();
             let first = arrays.first().map_or_else(|| field.data_type(), |it| it.data_type());
             let kept = arrays.iter().all(|it| it.data_type() == first) && is_encoding_of(first, field.data_type());
             let target = if kept { first.clone() } else { field.data_type().clone() };
-            for (array, columns) in arrays.iter().zip(&mut columns) {
-                columns.push(convert(&layout.table, array, &target)?);
-            }
+            let arrays = arrays.iter().map(|array| convert(&layout.table, array, &target)).collect::<Result<_, _>>()?;
+            check_required(layout, field, &arrays)?;
+            columns.push(Parts::new(arrays));
             fields.push(field.as_ref().clone().with_data_type(target));
         }
-        let schema = Arc::new(Schema::new(fields));
-        for (batch, columns) in batches.iter_mut().zip(columns) {
-            *batch = record_batch(&layout.table, Arc::clone(&schema), columns, batch.num_rows())?;
-        }
-        Ok(Self { layout: Arc::clone(layout), batches })
-    }
-
-    /// The rows of each date; of no date at all for a table without one.
-    pub(crate) fn by_date(&self) -> Result<BTreeMap<Option<NaiveDate>, Vec<RowIndex>>, Error> {
-        let mut dates: BTreeMap<Option<i32>, Vec<RowIndex>> = BTreeMap::new();
-        for (index, batch) in self.batches.iter().enumerate() {
-            let Some(column) = batch.column_by_name(DATE) else {
-                dates.entry(None).or_default().extend((0..batch.num_rows()).map(|row| (index, row)));
-                continue;
-            };
-            let column = column.as_primitive::<Date32Type>();
-            for row in 0..batch.num_rows() {
-                if column.is_null(row) {
-                    return Err(Error::Rows {
-                        table: self.layout.table.clone(),
-                        reason: "a row has no date".to_owned(),
-                    });
-                }
-                dates.entry(Some(column.value(row))).or_default().push((index, row));
-            }
-        }
-        let to_date = |days: i32| {
-            let date = NaiveDate::default().checked_add_signed(TimeDelta::days(days.into()));
-            date.ok_or_else(|| Error::Rows {
-                table: self.layout.table.clone(),
-                reason: format!("{days} days from 1970 is not a date"),
-            })
-        };
-        dates.into_iter().map(|(days, rows)| Ok((days.map(to_date).transpose()?, rows))).collect()
-    }
-
-    /// The sort key of every row, batch by batch.
-    pub(crate) fn keys(&self) -> Result<SortKeys, Error> {
-        let failed = |error| Error::arrow(&self.layout.table, error);
-        let Some(first) = self.batches.first() else { return Ok(SortKeys(Vec::new())) };
-        let columns: Vec<usize> = self
-            .layout
-            .sort_by
-            .iter()
-            .map(|it| first.schema().index_of(it))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        if columns.is_empty() {
-            return Ok(SortKeys(Vec::new()));
-        }
-        let fields = columns.iter().map(|it| SortField::new(first.column(*it).data_type().clone())).collect();
-        let converter = RowConverter::new(fields).map_err(failed)?;
-        let keys = self.batches.iter().map(|batch| {
-            let columns: Vec<ArrayRef> = columns.iter().map(|it| Arc::clone(batch.column(*it))).collect();
-            converter.convert_columns(&columns)
-        });
-        Ok(SortKeys(keys.collect::<Result<_, _>>().map_err(failed)?))
-    }
-
-    /// The rows, in the given order, as a Parquet file. Costs CPU time: not for an async thread.
-    pub(crate) fn encode(&self, order: &[RowIndex]) -> Result<Encoded, Error> {
-        let failed = |source| Error::Parquet { path: format!("new file of {}", self.layout.table), source };
-        let Some(first) = self.batches.first() else { return Err(Error::damaged(&self.layout.table, "no rows")) };
-        let columns: Vec<usize> =
-            (0..first.num_columns()).filter(|it| first.schema().field(*it).name() != DATE).collect();
-        let schema = Arc::new(first.schema().project(&columns).map_err(|it| Error::arrow(&self.layout.table, it))?);
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(&self.layout, order.len()))
-            // Readers are to use the declared types, not whether a column was dictionary-encoded here.
-            .with_skip_arrow_metadata(true);
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new_with_options(&mut bytes, Arc::clone(&schema), options).map_err(failed)?;
-        for chunk in order.chunks(CHUNK_ROWS) {
-            let arrays = columns.iter().map(|it| self.gather(*it, chunk)).collect::<Result<Vec<_>, _>>()?;
-            let rows = record_batch(&self.layout.table, Arc::clone(&schema), arrays, chunk.len())?;
-            writer.write(&rows).map_err(failed)?;
-        }
-        let metadata = writer.close().map_err(failed)?;
-        let row_count = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-        if row_count != order.len() as u64 {
-            return Err(Error::damaged(
-                &self.layout.table,
-                format!("a new Parquet file says it has {row_count} rows where {} were written", order.len()),
-            ));
-        }
-        let statistics = statistics::of_file(&self.layout, &metadata)?;
-        Ok(Encoded { bytes, row_count, statistics })
-    }
-
-    fn gather(&self, column: usize, rows: &[RowIndex]) -> Result<ArrayRef, Error> {
-        let arrays: Vec<&dyn Array> = self.batches.iter().map(|batch| batch.column(column).as_ref()).collect();
-        interleave(&arrays, rows).map_err(|error| Error::arrow(&self.layout.table, error))
+        Ok((Self { layout: Arc::clone(layout), schema: Arc::new(Schema::new(fields)), columns }, dates))
     }
 }
 
-/// What rows are sorted by; empty for a table that is not sorted.
-pub(crate) struct SortKeys(Vec<Rows>);
+/// The rows of each date.
+pub(crate) type ByDate = BTreeMap<Option<NaiveDate>, Vec<RowIndex>>;
 
-impl SortKeys {
-    /// Sorts rows by their keys. Rows with the same key stay as they came.
-    pub(crate) fn sort(&self, rows: &mut [RowIndex]) {
-        if !self.0.is_empty() {
-            rows.sort_by(|left, right| self.0[left.0].row(left.1).cmp(&self.0[right.0].row(right.1)));
+fn by_date(layout: &Layout, batches: &[RecordBatch]) -> Result<ByDate, Error> {
+    let mut dates: BTreeMap<Option<i32>, Vec<RowIndex>> = BTreeMap::new();
+    for (index, batch) in batches.iter().enumerate() {
+        let Some(column) = batch.column_by_name(DATE) else {
+            dates.entry(None).or_default().extend((0..batch.num_rows()).map(|row| (index, row)));
+            continue;
+        };
+        let column = column.as_primitive::<Date32Type>();
+        if column.null_count() > 0 {
+            return Err(Error::Rows { table: layout.table.clone(), reason: "a row has no date".to_owned() });
+        }
+        // Rows of a date come in long runs.
+        let mut row = 0;
+        for run in column.values().chunk_by(|left, right| left == right) {
+            dates.entry(Some(run[0])).or_default().extend((row..row + run.len()).map(|row| (index, row)));
+            row += run.len();
         }
     }
+    let to_date = |days: i32| {
+        let date = NaiveDate::default().checked_add_signed(TimeDelta::days(days.into()));
+        date.ok_or_else(|| Error::Rows {
+            table: layout.table.clone(),
+            reason: format!("{days} days from 1970 is not a date"),
+        })
+    };
+    dates.into_iter().map(|(days, rows)| Ok((days.map(to_date).transpose()?, rows))).collect()
+}
+
+fn check_required(layout: &Layout, field: &Field, arrays: &Vec<ArrayRef>) -> Result<(), Error> {
+    if !field.is_nullable() && arrays.iter().any(|array| array.logical_null_count() > 0) {
+        let reason = format!("a row has no {}", field.name());
+        return Err(Error::Rows { table: layout.table.clone(), reason });
+    }
+    Ok(())
 }
 
 /// A Parquet file that is not in the storage yet.
 pub(crate) struct Encoded {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) row_count: u64,
-    statistics: String,
+    pub(crate) statistics: String,
 }
 
 /// A Parquet file in the storage that no snapshot names yet.
@@ -256,25 +180,15 @@ pub(crate) async fn write_rows(
 ) -> Result<Vec<Written>, Error> {
     let layout = Arc::clone(layout);
     let table = layout.table.clone();
-    let (unwritten, keys, dates) = blocking(&table, move || {
-        let unwritten = Unwritten::new(&layout, rows)?;
-        let keys = unwritten.keys()?;
-        let dates = unwritten.by_date()?;
-        Ok((Arc::new(unwritten), Arc::new(keys), dates))
-    })
-    .await?;
-    let write = async |(date, mut rows): (Option<NaiveDate>, Vec<RowIndex>)| {
-        let (unwritten, keys) = (Arc::clone(&unwritten), Arc::clone(&keys));
-        let encoded = blocking(&table, move || {
-            keys.sort(&mut rows);
-            unwritten.encode(&rows)
-        })
-        .await?;
-        let written = put(store, directory, date, label, encoded, now).await?;
+    let (unwritten, dates) = blocking(&table, move || Unwritten::new(&layout, rows)).await?;
+    let unwritten = Arc::new(unwritten);
+    let mut written = Vec::new();
+    for (date, rows) in dates {
+        let encoded = encode(&unwritten, rows).await?;
+        written.push(put(store, directory, date, label, encoded, now).await?);
         after_file()?;
-        Ok(written)
-    };
-    stream::iter(dates).map(write).buffered(WRITES_AT_A_TIME).try_collect().await
+    }
+    Ok(written)
 }
 
 /// Stores a file under a name that was never used before.
@@ -360,31 +274,4 @@ fn is_encoding_of(actual: &DataType, declared: &DataType) -> bool {
         DataType::Dictionary(_, value) => value.as_ref() == declared,
         _ => actual == declared,
     }
-}
-
-fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_created_by(format!("whocalled version {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_statistics_truncate_length(Some(statistics::TEXT_BYTES_MAX));
-    for field in layout.file_schema().fields() {
-        let path = ColumnPath::from(field.name().as_str());
-        if matches!(field.data_type(), DataType::Timestamp(..)) || field.name() == "blob_offset" {
-            properties = properties
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
-        }
-        if WITHOUT_DICTIONARY.contains(&field.name().as_str()) {
-            properties = properties.set_column_dictionary_enabled(path.clone(), false);
-        }
-        if WITHOUT_STATISTICS.contains(&field.name().as_str()) {
-            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
-        }
-        if layout.bloom.contains(field.name()) {
-            properties = properties.set_column_bloom_filter_max_ndv(path, row_count.min(ROW_GROUP_ROWS) as u64);
-        }
-    }
-    properties.build()
 }

@@ -1,0 +1,149 @@
+//! Encoding of rows as Parquet, on every core.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::datatypes::{DataType, Field};
+use futures::{StreamExt, TryStreamExt, stream};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::Result as ParquetResult;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
+
+use crate::Error;
+use crate::data_file::{Encoded, Unwritten, blocking};
+use crate::gather::{Parts, RowIndex};
+use crate::label_column::{self, LabelChunk};
+use crate::layout::Layout;
+use crate::statistics;
+
+/// How many rows a row group has at most: enough to compress well, few enough to skip well.
+const ROW_GROUP_ROWS: usize = 256 << 10;
+/// How many rows of a column are gathered and encoded at a time.
+const CHUNK_ROWS: usize = 16 << 10;
+/// How many bytes the distinct values of a column may have together for it to be written as labels.
+const LABEL_BYTES_MAX: usize = 1 << 20;
+/// Columns whose values are long, or in which nobody looks for a value by its order.
+const WITHOUT_STATISTICS: [&str; 4] = ["properties", "extra", "record", "file"];
+/// Columns of which nearly every value is different, so that a dictionary only costs.
+const WITHOUT_DICTIONARY: [&str; 2] = ["correlation_id", "extra"];
+
+/// Encodes rows, in the given order, as a Parquet file. The columns of a row group are encoded side by
+/// side, as many at a time as the runtime has threads.
+pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> Result<Encoded, Error> {
+    let table = &unwritten.layout.table;
+    let failed = |source| Error::Parquet { path: format!("new file of {table}"), source };
+    let columns_at_a_time = tokio::runtime::Handle::current().metrics().num_workers().max(1);
+    let schema = ArrowSchemaConverter::new().convert(&unwritten.schema).map_err(failed)?;
+    let properties = Arc::new(properties(&unwritten.layout, order.len()));
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema.root_schema_ptr(), properties).map_err(failed)?;
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&unwritten.schema));
+    let order = Arc::new(order);
+    for start in (0..order.len()).step_by(ROW_GROUP_ROWS) {
+        let group = start..order.len().min(start + ROW_GROUP_ROWS);
+        let writers = factory.create_column_writers(start / ROW_GROUP_ROWS).map_err(failed)?;
+        let column = |(index, writer)| {
+            let (unwritten, order, group) = (Arc::clone(unwritten), Arc::clone(&order), group.clone());
+            let descriptor = schema.column(index);
+            blocking(table, move || unwritten.column(index, &descriptor, writer, &order[group]))
+        };
+        let mut chunks = stream::iter(writers.into_iter().enumerate()).map(column).buffered(columns_at_a_time);
+        let mut rows = writer.next_row_group().map_err(failed)?;
+        while let Some(chunk) = chunks.try_next().await? {
+            chunk.append_to(&mut rows).map_err(failed)?;
+        }
+        rows.close().map_err(failed)?;
+    }
+    let metadata = writer.close().map_err(failed)?;
+    let row_count = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+    if row_count != order.len() as u64 {
+        return Err(Error::damaged(
+            table,
+            format!("a new Parquet file says it has {row_count} rows where {} were written", order.len()),
+        ));
+    }
+    let statistics = statistics::of_file(&unwritten.layout, &metadata)?;
+    Ok(Encoded { bytes, row_count, statistics })
+}
+
+/// An encoded column of a row group.
+enum Chunk {
+    Arrow(ArrowColumnChunk),
+    Label(LabelChunk),
+}
+
+impl Chunk {
+    fn append_to(self, rows: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>) -> ParquetResult<()> {
+        match self {
+            Self::Arrow(chunk) => chunk.append_to_row_group(rows),
+            Self::Label(chunk) => rows.append_column(&chunk.bytes, chunk.close),
+        }
+    }
+}
+
+impl Unwritten {
+    /// Encodes one column of those rows.
+    fn column(
+        &self,
+        index: usize,
+        descriptor: &ColumnDescPtr,
+        mut writer: ArrowColumnWriter,
+        rows: &[RowIndex],
+    ) -> Result<Chunk, Error> {
+        let failed = |source| Error::Parquet { path: format!("new file of {}", self.layout.table), source };
+        let (field, parts) = (self.schema.field(index), &self.columns[index]);
+        if let Parts::Labels { values, codes, .. } = parts
+            && self.is_label(field, values)
+        {
+            let codes: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch][*row]).collect();
+            return label_column::encode(descriptor, values, &codes).map(Chunk::Label).map_err(failed);
+        }
+        for chunk in rows.chunks(CHUNK_ROWS) {
+            let array = parts.gather(chunk).map_err(|error| Error::arrow(&self.layout.table, error))?;
+            for leaf in compute_leaves(field, &array).map_err(failed)? {
+                writer.write(&leaf).map_err(failed)?;
+            }
+        }
+        writer.close().map(Chunk::Arrow).map_err(failed)
+    }
+
+    /// Whether a column is written from its codes: those with a bloom filter, with long values, or with
+    /// very many, are left to the `parquet` crate, which knows what to do about them.
+    fn is_label(&self, field: &Field, values: &arrow::array::StringArray) -> bool {
+        let plain = !self.layout.bloom.contains(field.name()) && !WITHOUT_STATISTICS.contains(&field.name().as_str());
+        plain
+            && values.value_data().len() + 4 * values.len() <= LABEL_BYTES_MAX
+            && values.iter().flatten().all(|text| text.len() <= statistics::TEXT_BYTES_MAX)
+    }
+}
+
+fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(format!("whocalled version {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(Some(statistics::TEXT_BYTES_MAX));
+    for field in layout.file_schema().fields() {
+        let path = ColumnPath::from(field.name().as_str());
+        if matches!(field.data_type(), DataType::Timestamp(..)) || field.name() == "blob_offset" {
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if WITHOUT_DICTIONARY.contains(&field.name().as_str()) {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
+        if WITHOUT_STATISTICS.contains(&field.name().as_str()) {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if layout.bloom.contains(field.name()) {
+            properties = properties.set_column_bloom_filter_max_ndv(path, row_count.min(ROW_GROUP_ROWS) as u64);
+        }
+    }
+    properties.build()
+}

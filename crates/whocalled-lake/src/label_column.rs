@@ -1,0 +1,271 @@
+//! Column chunks of dictionary-encoded text, written from their codes.
+//!
+//! The `parquet` crate looks up every value of such a column in a hash table of its own, and compares
+//! every value for the bounds of its page, although Arrow's codes say both. As most columns of these
+//! tables are labels, that was half of the time of writing. Here the codes are the dictionary's, and
+//! their order is that of the values, so the bounds are those of the codes.
+//!
+//! Format: Apache Parquet, `Encodings.md` (PLAIN dictionary page, RLE_DICTIONARY data pages, the
+//! RLE/bit-packing hybrid) and data page header version 1.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, StringArray};
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding, EncodingMask, PageType, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+
+use crate::gather::NULL_CODE;
+
+/// How many rows a page has; the `parquet` crate's own limit.
+const PAGE_ROWS: usize = 20_000;
+
+/// A column chunk, as it is appended to a row group.
+pub(crate) struct LabelChunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) close: ColumnCloseResult,
+}
+
+/// Encodes rows as codes into `values`, which are distinct and sorted.
+pub(crate) fn encode(descriptor: &ColumnDescPtr, values: &StringArray, codes: &[i32]) -> Result<LabelChunk> {
+    let (dense, used) = dense(values.len(), codes);
+    let mut chunk = Chunk {
+        pages: Pages {
+            sink: TrackedWrite::new(Vec::new()),
+            compressor: zstd::bulk::Compressor::new(ZstdLevel::default().compression_level())?,
+            written: Vec::new(),
+        },
+        column_index: ColumnIndexBuilder::new(descriptor.physical_type()),
+        offset_index: OffsetIndexBuilder::new(),
+        bit_width: bit_width(used.len()),
+        is_optional: descriptor.max_def_level() > 0,
+    };
+    chunk.dictionary(values, &used)?;
+    let mut bounds: Option<(i32, i32)> = None;
+    let mut ordered = true;
+    for page in codes.chunks(PAGE_ROWS) {
+        let page: Vec<i32> =
+            page.iter().map(|code| if *code == NULL_CODE { NULL_CODE } else { dense[index(*code)] }).collect();
+        let of_page = chunk.data(&page, |code| values.value(used[index(code)]))?;
+        let Some((low, high)) = of_page else {
+            ordered = false;
+            continue;
+        };
+        ordered &= bounds.is_none_or(|(_, highest)| highest <= low);
+        bounds = Some(bounds.map_or((low, high), |(lowest, highest)| (lowest.min(low), highest.max(high))));
+    }
+    let null_count = codes.iter().filter(|code| **code == NULL_CODE).count();
+    let text = |code: i32| ByteArray::from(values.value(used[index(code)]));
+    let statistics = ValueStatistics::new(
+        bounds.map(|it| text(it.0)),
+        bounds.map(|it| text(it.1)),
+        None,
+        Some(null_count as u64),
+        false,
+    );
+    if ordered {
+        chunk.column_index.set_boundary_order(BoundaryOrder::ASCENDING);
+    }
+    chunk.close(descriptor, codes.len(), Statistics::ByteArray(statistics))
+}
+
+/// For each code its place among those that occur, and the other way round.
+fn dense(value_count: usize, codes: &[i32]) -> (Vec<i32>, Vec<usize>) {
+    let mut dense = vec![NULL_CODE; value_count];
+    codes.iter().filter(|code| **code != NULL_CODE).for_each(|code| dense[index(*code)] = 0);
+    let used: Vec<usize> = (0..value_count).filter(|code| dense[*code] != NULL_CODE).collect();
+    for (place, code) in (0..).zip(&used) {
+        dense[*code] = place;
+    }
+    (dense, used)
+}
+
+/// Codes are not negative, once NULL is left out.
+fn index(code: i32) -> usize {
+    usize::try_from(code).unwrap_or(usize::MAX)
+}
+
+/// How many bits it takes to tell that many codes apart.
+fn bit_width(code_count: usize) -> u8 {
+    // At most 32, as codes are.
+    u8::try_from(usize::BITS - code_count.saturating_sub(1).leading_zeros()).unwrap_or(32)
+}
+
+struct Chunk {
+    pages: Pages,
+    column_index: ColumnIndexBuilder,
+    offset_index: OffsetIndexBuilder,
+    bit_width: u8,
+    is_optional: bool,
+}
+
+impl Chunk {
+    /// The page of the distinct values.
+    fn dictionary(&mut self, values: &StringArray, used: &[usize]) -> Result<()> {
+        let mut plain = Vec::new();
+        for code in used {
+            let text = values.value(*code).as_bytes();
+            plain.extend_from_slice(&length(text.len())?.to_le_bytes());
+            plain.extend_from_slice(text);
+        }
+        let num_values = length(used.len())?;
+        let page = |buf| Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: true };
+        self.pages.write(&plain, page).map(drop)
+    }
+
+    /// A page of rows; the lowest and the highest code of them.
+    fn data<'v>(&mut self, page: &[i32], text: impl Fn(i32) -> &'v str) -> Result<Option<(i32, i32)>> {
+        let codes: Vec<u32> = page.iter().filter_map(|code| u32::try_from(*code).ok()).collect();
+        let null_count = page.len() - codes.len();
+        let mut plain = Vec::new();
+        if self.is_optional {
+            let mut levels = Vec::new();
+            let present: Vec<u32> = page.iter().map(|code| u32::from(*code != NULL_CODE)).collect();
+            hybrid(&present, 1, &mut levels);
+            plain.extend_from_slice(&length(levels.len())?.to_le_bytes());
+            plain.extend_from_slice(&levels);
+        }
+        plain.push(self.bit_width);
+        hybrid(&codes, self.bit_width, &mut plain);
+        let num_values = length(page.len())?;
+        let written = self.pages.write(&plain, |buf| Page::DataPage {
+            buf,
+            num_values,
+            encoding: Encoding::RLE_DICTIONARY,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        })?;
+        self.offset_index.append_row_count(i64::from(num_values));
+        let (offset, size) = (signed(written.offset)?, i32::try_from(written.compressed_size).map_err(too_large)?);
+        self.offset_index.append_offset_and_size(offset, size);
+        let bounds = page.iter().copied().filter(|code| *code != NULL_CODE);
+        let bounds = bounds.clone().min().zip(bounds.max());
+        let bytes = |code: i32| text(code).as_bytes().to_vec();
+        let (low, high) = bounds.map_or_else(Default::default, |(low, high)| (bytes(low), bytes(high)));
+        self.column_index.append(bounds.is_none(), low, high, signed(null_count as u64)?);
+        Ok(bounds)
+    }
+
+    fn close(self, descriptor: &ColumnDescPtr, row_count: usize, statistics: Statistics) -> Result<LabelChunk> {
+        let Pages { sink, written, .. } = self.pages;
+        let total = |bytes: fn(&PageWriteSpec) -> usize| signed(written.iter().map(bytes).sum::<usize>() as u64);
+        let count = |page_type, encoding, pages: usize| -> Result<PageEncodingStats> {
+            Ok(PageEncodingStats { page_type, encoding, count: i32::try_from(pages).map_err(too_large)? })
+        };
+        let data_pages = written.len() - 1;
+        let metadata = ColumnChunkMetaData::builder(Arc::clone(descriptor))
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_encodings_mask(EncodingMask::new_from_encodings(
+                [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY].iter(),
+            ))
+            .set_page_encoding_stats(vec![
+                count(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1)?,
+                count(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, data_pages)?,
+            ])
+            .set_total_compressed_size(total(|page| page.compressed_size)?)
+            .set_total_uncompressed_size(total(|page| page.uncompressed_size)?)
+            .set_num_values(signed(row_count as u64)?)
+            .set_dictionary_page_offset(Some(0))
+            .set_data_page_offset(written.get(1).map_or(Ok(0), |page| signed(page.offset))?)
+            .set_statistics(statistics)
+            .build()?;
+        let bytes = Bytes::from(sink.into_inner()?);
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: row_count as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: Some(self.column_index.build()?),
+            offset_index: Some(self.offset_index.build()),
+        };
+        Ok(LabelChunk { bytes, close })
+    }
+}
+
+/// The pages written so far.
+struct Pages {
+    sink: TrackedWrite<Vec<u8>>,
+    compressor: zstd::bulk::Compressor<'static>,
+    written: Vec<PageWriteSpec>,
+}
+
+impl Pages {
+    fn write(&mut self, plain: &[u8], page: impl FnOnce(Bytes) -> Page) -> Result<&PageWriteSpec> {
+        let compressed = Bytes::from(self.compressor.compress(plain)?);
+        let page = CompressedPage::new(page(compressed), plain.len());
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(page)?;
+        self.written.push(written);
+        self.written.last().ok_or_else(|| ParquetError::General("no page was written".to_owned()))
+    }
+}
+
+/// Appends numbers of `width` bits in the RLE/bit-packing hybrid encoding: runs of eight or more of the
+/// same as such, and what lies between them packed in groups of eight.
+fn hybrid(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
+    let mut packed_from = 0;
+    let mut at = 0;
+    while at < numbers.len() {
+        let run = numbers[at..].iter().take_while(|it| **it == numbers[at]).count();
+        // A packed stretch that is followed by anything else holds whole groups, so it takes from the run
+        // what its last group lacks.
+        let lacking = (8 - (at - packed_from) % 8) % 8;
+        if run < lacking + 8 {
+            at += run;
+            continue;
+        }
+        pack(&numbers[packed_from..at + lacking], width, out);
+        varint((run - lacking) << 1, out);
+        out.extend_from_slice(&numbers[at].to_le_bytes()[..usize::from(width.div_ceil(8))]);
+        at += run;
+        packed_from = at;
+    }
+    pack(&numbers[packed_from..], width, out);
+}
+
+/// Appends one bit-packed stretch; its last group is filled up with zeros.
+fn pack(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
+    if numbers.is_empty() {
+        return;
+    }
+    varint(numbers.len().div_ceil(8) << 1 | 1, out);
+    for group in numbers.chunks(8) {
+        let (mut bits, mut bit_count) = (0_u64, 0);
+        for place in 0..8 {
+            bits |= u64::from(group.get(place).copied().unwrap_or(0)) << bit_count;
+            bit_count += width;
+            while bit_count >= 8 {
+                out.push((bits & 0xFF) as u8);
+                bits >>= 8;
+                bit_count -= 8;
+            }
+        }
+    }
+}
+
+fn varint(mut number: usize, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push((number & 0x7F) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push((number & 0x7F) as u8);
+}
+
+fn length(bytes: usize) -> Result<u32> {
+    u32::try_from(bytes).map_err(too_large)
+}
+
+fn signed(number: u64) -> Result<i64> {
+    i64::try_from(number).map_err(too_large)
+}
+
+fn too_large(error: std::num::TryFromIntError) -> ParquetError {
+    ParquetError::General(format!("a column chunk is too large: {error}"))
+}
