@@ -269,3 +269,66 @@ fn signed(number: u64) -> Result<i64> {
 fn too_large(error: std::num::TryFromIntError) -> ParquetError {
     ParquetError::General(format!("a column chunk is too large: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, RecordBatch};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// Writes codes into a file of one column, and reads back what they stand for.
+    #[track_caller]
+    fn check(values: &[String], codes: &[i32], is_optional: bool) {
+        let kind = if is_optional { "OPTIONAL" } else { "REQUIRED" };
+        let schema = parse_message_type(&format!("message rows {{ {kind} BYTE_ARRAY label (STRING); }}"));
+        let mut file = Vec::new();
+        let properties = Arc::new(WriterProperties::new());
+        let mut writer = SerializedFileWriter::new(&mut file, Arc::new(schema.unwrap()), properties).unwrap();
+        let descriptor = writer.schema_descr().column(0);
+        let chunk = encode(&descriptor, &values.iter().map(Some).collect(), codes).unwrap();
+        let mut rows = writer.next_row_group().unwrap();
+        rows.append_column(&chunk.bytes, chunk.close).unwrap();
+        rows.close().unwrap();
+        writer.close().unwrap();
+
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+        let statistics = reader.metadata().row_group(0).column(0).statistics().cloned().unwrap();
+        let used = || codes.iter().filter(|code| **code != NULL_CODE).map(|code| values[index(*code)].as_bytes());
+        assert_eq!((statistics.min_bytes_opt(), statistics.max_bytes_opt()), (used().min(), used().max()));
+        assert_eq!(statistics.null_count_opt(), Some((codes.len() - used().count()) as u64));
+        let batches: Vec<RecordBatch> = reader.build().unwrap().collect::<Result<_, _>>().unwrap();
+        let read: Vec<Option<&str>> =
+            batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter()).collect();
+        let written = codes.iter().map(|code| (*code != NULL_CODE).then(|| values[index(*code)].as_str()));
+        assert_eq!(read, written.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn labels_come_back_whatever_their_number_and_their_runs() {
+        for value_count in [1, 2, 3, 8, 9, 255, 256, 257, 5000] {
+            let mut values: Vec<String> = (0..value_count).map(|code| format!("value {code}")).collect();
+            values.sort();
+            // Runs of every length up to 40, over more than two pages.
+            let runs = (0..2600).flat_map(|run| std::iter::repeat_n(run * 7 % value_count, index(run) % 40));
+            let codes: Vec<i32> = runs.collect();
+            check(&values, &codes, false);
+            let with_nulls: Vec<i32> = codes
+                .iter()
+                .zip(0..)
+                .map(|(code, row)| if row % 100 < 13 || row % 7 == 0 { NULL_CODE } else { *code })
+                .collect();
+            check(&values, &with_nulls, true);
+        }
+    }
+
+    #[test]
+    fn only_values_that_occur_are_in_the_dictionary() {
+        let values: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        check(&values, &[1, 1, 1], false);
+        check(&values, &[NULL_CODE; 5], true);
+    }
+}

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use whocalled_fetch::Archive;
-use whocalled_lake::{BlobState, Lake};
+use whocalled_lake::{Batch, BlobState, Lake};
 use whocalled_types::Limits;
 
 use crate::plan::{Plan, Planner, Read, Selection};
-use crate::prepare::{Outcome, Preparer};
+use crate::prepare::{Outcome, Prepared, Preparer};
 use crate::receipt::{LeftBytes, Receipt, RunState};
 use crate::scope::{HourRange, Seen};
 use crate::tally::Tally;
@@ -159,18 +159,34 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
     (options.progress)(Progress::Planned { blob_count: plan.read_count() as u64, bytes: plan.read_bytes() });
 
     let preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
-    while !plan.reads.is_empty() || !plan.gone.is_empty() {
-        if options.stop.load(Ordering::Relaxed) {
-            receipt.interrupted = true;
-            receipt.bytes_left.not_reached = plan.read_bytes();
-            break;
-        }
-        let ending = batch(&preparer, lake, &mut plan, options, receipt).await?;
+    let mut prepared = prepare(&preparer, &mut plan, options).await?;
+    let is_stopped = || options.stop.load(Ordering::Relaxed);
+    while !(prepared.outcomes.is_empty() && (is_stopped() || plan.reads.is_empty() && plan.gone.is_empty())) {
+        let Tally { batch, receipt: after, ending } = account(&preparer, prepared, &mut plan, options, receipt)?;
+        let goes_on = ending.is_none();
+        // The next batch is read and decoded while this one is written, so that no core waits for either.
+        let ahead = async {
+            match goes_on && options.thread_count > 1 {
+                true => prepare(&preparer, &mut plan, options).await,
+                false => Ok(Prepared::default()),
+            }
+        };
+        let (committed, ahead) = futures::join!(commit(lake, batch, options), ahead);
+        *receipt = after;
+        receipt.batches.extend(committed?);
         update(receipt, archive, options);
         kept::keep(lake, receipt).await?;
         if let Some(ending) = ending {
             return Err(ending.into());
         }
+        prepared = match options.thread_count > 1 {
+            true => ahead?,
+            false => prepare(&preparer, &mut plan, options).await?,
+        };
+    }
+    if !plan.reads.is_empty() {
+        receipt.interrupted = true;
+        receipt.bytes_left.not_reached = plan.read_bytes();
     }
     if !receipt.interrupted && !receipt.unsettled {
         let whole = receipt.hours.is_none().then_some(plan.request_count);
@@ -212,22 +228,25 @@ fn update(receipt: &mut Receipt, archive: &Archive, options: &Options) {
     receipt.finished_at = (options.clock)();
 }
 
-/// One batch: prepares as many reads as fit into it and its time, and commits what came of them.
-/// Gives what ends the run, if anything does.
-async fn batch(
-    preparer: &Preparer<'_>,
-    lake: &mut Lake,
-    plan: &mut Plan,
-    options: &Options,
-    receipt: &mut Receipt,
-) -> Result<Option<whocalled_fetch::Error>, Error> {
+/// Reads and decodes the next batch: as many reads as fit into it and its time; none once the run is
+/// to stop. Those not begun go back to the plan.
+async fn prepare(preparer: &Preparer<'_>, plan: &mut Plan, options: &Options) -> Result<Prepared, Error> {
     let end = (options.clock)() + options.limits.batch_duration_max;
     let goes_on = || !options.stop.load(Ordering::Relaxed) && (options.clock)() < end;
     let done = |outcome: &Outcome| (options.progress)(Progress::Converted { bytes: outcome.read.part_bytes() });
-    let reads = next_batch(plan, options.limits.batch_bytes_max);
-    let prepared = preparer.prepare(reads, &goes_on, &done).await?;
-    prepared.not_begun.into_iter().rev().for_each(|read| plan.reads.push_front(read));
+    let mut prepared = preparer.prepare(next_batch(plan, options.limits.batch_bytes_max), &goes_on, &done).await?;
+    prepared.not_begun.drain(..).rev().for_each(|read| plan.reads.push_front(read));
+    Ok(prepared)
+}
 
+/// What a prepared batch comes to: the rows and ranges to commit, and the receipt once they are.
+fn account(
+    preparer: &Preparer<'_>,
+    prepared: Prepared,
+    plan: &mut Plan,
+    options: &Options,
+    receipt: &Receipt,
+) -> Result<Tally, Error> {
     // Counted apart, since nothing of it is so until it is committed.
     let mut tally = Tally::new(receipt.clone(), options, preparer.archive().identity());
     for outcome in prepared.outcomes {
@@ -237,12 +256,16 @@ async fn batch(
     for (table, rows) in preparer.rows()? {
         tally.rows(table, rows);
     }
-    let row_count = tally.batch.row_count() as u64;
-    if !tally.batch.is_empty() {
-        let committed = lake.commit(tally.batch, (options.clock)()).await?;
-        tally.receipt.batches.push(committed.batch);
-        (options.progress)(Progress::Committed { batch: committed.batch, row_count });
+    Ok(tally)
+}
+
+/// Commits a batch, if there is anything in it; gives its number.
+async fn commit(lake: &mut Lake, batch: Batch, options: &Options) -> Result<Option<i64>, Error> {
+    if batch.is_empty() {
+        return Ok(None);
     }
-    *receipt = tally.receipt;
-    Ok(tally.ending)
+    let row_count = batch.row_count() as u64;
+    let committed = lake.commit(batch, (options.clock)()).await?;
+    (options.progress)(Progress::Committed { batch: committed.batch, row_count });
+    Ok(Some(committed.batch))
 }

@@ -34,16 +34,16 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Simulate(args) => simulate::run(context, &args),
         Command::Fetch(args) => block_on_one_thread(fetch::run(context, &args)),
-        Command::Convert(args) => block_on(convert::run(context, &args)),
-        Command::Report(args) => block_on(report::run(context, &args)),
-        Command::Explain(args) => block_on(explain::run(context, &args)),
-        Command::Sql(args) => block_on(sql::run(context, &args)),
-        Command::Status(args) => block_on(status::run(context, &args)),
-        Command::Verify(args) => block_on(verify::run(context, &args)),
-        Command::Doctor(args) => block_on(doctor::run(context, &args)),
-        Command::Optimize(args) => block_on(optimize::run(context, &args)),
-        Command::Export(args) => block_on(export::run(context, &args)),
-        Command::Nightly(args) => block_on(nightly::run(context, &args)),
+        Command::Convert(args) => block_on(context, args.threads, convert::run(context, &args)),
+        Command::Report(args) => block_on(context, None, report::run(context, &args)),
+        Command::Explain(args) => block_on(context, None, explain::run(context, &args)),
+        Command::Sql(args) => block_on(context, None, sql::run(context, &args)),
+        Command::Status(args) => block_on(context, None, status::run(context, &args)),
+        Command::Verify(args) => block_on(context, None, verify::run(context, &args)),
+        Command::Doctor(args) => block_on(context, None, doctor::run(context, &args)),
+        Command::Optimize(args) => block_on(context, None, optimize::run(context, &args)),
+        Command::Export(args) => block_on(context, None, export::run(context, &args)),
+        Command::Nightly(args) => block_on(context, None, nightly::run(context, &args)),
         Command::Init(args) => init(context, &args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "whocalled", &mut std::io::stdout());
@@ -60,8 +60,14 @@ fn block_on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow
     runtime.block_on(Box::pin(work))
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+fn block_on(
+    context: &Context,
+    threads: Option<usize>,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime =
+        runtime.worker_threads(context.threads(threads)).enable_all().build().context("cannot start threads")?;
     // Plans are deep and their futures large; the main thread's stack is not ours to size.
     runtime.block_on(Box::pin(work))
 }
