@@ -11,6 +11,8 @@ mod input;
 mod measure;
 mod page;
 mod peers;
+mod query;
+mod startup;
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +29,11 @@ Examples:
   cargo xtask bench fetch --shape 2000x256       copying from Azurite, beside rclone
   cargo xtask bench convert --binary whocalled   an earlier build instead of the one that cargo makes
 
-Inputs are kept in target/bench: some 2 GB for convert, 10 GB more with --large.";
+  cargo xtask bench query --calls 1000000        a tenth of the calls
+  cargo xtask bench startup
+
+Inputs are kept in target/bench: some 2 GB for convert, 10 GB more with --large, 1 GB for query, which takes
+another 10 GB while it makes them.";
 
 /// What to time, on how much.
 #[derive(Args)]
@@ -48,6 +54,9 @@ pub(crate) struct Options {
     /// Time what takes 10 GB of logs, too
     #[arg(long)]
     large: bool,
+    /// How many calls to query
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: u64,
     #[command(flatten)]
     fetch: fetch::FetchOptions,
 }
@@ -58,6 +67,10 @@ enum What {
     Fetch,
     /// From archive to Parquet, beside DuckDB, ClickHouse and Polars
     Convert,
+    /// Who made each of many calls, beside the same three, and questions about few
+    Query,
+    /// The time to do next to nothing, on an empty lake and on one of 1,000 commits
+    Startup,
 }
 
 /// Builds the release binary, makes the inputs and prints a table for each thing timed.
@@ -80,6 +93,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let ran = match what {
             What::Fetch => fetch::run(&options.fetch, &bench),
             What::Convert => convert::run(&bench),
+            What::Query => query::run(&bench),
+            What::Startup => startup::run(&bench),
         };
         if let Err(error) = ran {
             let name = format!("{what:?}").to_lowercase();

@@ -104,6 +104,11 @@ pub(super) fn take_turns(
     Ok(measured.into_iter().map(Measured::new).collect())
 }
 
+/// Runs one command several times, after a trial.
+pub(super) fn alone(runs: u32, mut run: impl FnMut() -> Result<Run>) -> Result<Measured> {
+    run()?;
+    Ok(Measured::new((0..runs).map(|_| run()).collect::<Result<_>>()?))
+}
 
 /// Runs a command to its end; anything but success is an error, with what it wrote to standard error.
 ///
