@@ -1,50 +1,62 @@
-//! `cargo xtask bench`: whole runs of the release binary, timed from start to exit, beside DuckDB and
-//! rclone.
+//! `cargo xtask bench`: whole runs of the release binary, timed from start to exit, beside what others
+//! would use instead.
 //!
-//! Times are medians, with the fastest and the slowest run beside them; nothing is asserted. The
-//! page cache is warm, because the input has just been written.
+//! Times are medians, with the fastest and the slowest run beside them; nothing is asserted but that
+//! answers are equal. The page cache is warm. Inputs are kept below `target/bench` and made again only
+//! when what they are made of changes.
 
-mod duckdb;
+mod convert;
 mod fetch;
+mod input;
 mod measure;
+mod page;
+mod peers;
+mod query;
+mod startup;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use self::measure::Measured;
 use crate::cargo::{self, Profile};
 
-/// A RequestResponse record takes about this many bytes in the simulated archive, others included.
-const BYTES_PER_CALL: u64 = 900;
+const HELP: &str = "\
+Examples:
+  cargo xtask bench convert                      beside DuckDB, ClickHouse and Polars, which pip installs
+  cargo xtask bench convert --runs 9 --write     and put the table into docs/performance.md
+  cargo xtask bench fetch --shape 2000x256       copying from Azurite, beside rclone
+  cargo xtask bench convert --binary whocalled   an earlier build instead of the one that cargo makes
 
-const QUERIES: [(&str, &str); 3] = [
-    ("sql: count", "SELECT count(*) FROM request_response"),
-    (
-        "sql: by account and operation",
-        "SELECT account, operation, count(*), sum(duration_ms) FROM request_response GROUP BY account, operation",
-    ),
-    ("sql: tiers of all calls", "SELECT tier, count(*), avg(confidence) FROM attributed_calls GROUP BY tier"),
-];
+  cargo xtask bench query --calls 1000000        a tenth of the calls
+  cargo xtask bench startup
+
+Inputs are kept in target/bench: some 2 GB for convert, 10 GB more with --large, 1 GB for query, which takes
+another 10 GB while it makes them.";
 
 /// What to time, on how much.
 #[derive(Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Options {
     /// What to time; everything when left out
     #[arg(value_enum)]
     what: Vec<What>,
-    /// The size of the simulated archive, about, in megabytes (of 1,000,000 bytes)
-    #[arg(long, default_value_t = 200)]
-    megabytes: u64,
     /// How often each is run; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Time this binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Put the tables into docs/performance.md
+    #[arg(long)]
+    write: bool,
+    /// Time what takes 10 GB of logs, too
+    #[arg(long)]
+    large: bool,
+    /// How many calls to query
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: u64,
     #[command(flatten)]
     fetch: fetch::FetchOptions,
 }
@@ -53,15 +65,17 @@ pub(crate) struct Options {
 enum What {
     /// Copying archives of three shapes from Azurite and from a static server, beside rclone
     Fetch,
-    /// Writing a simulated archive
-    Simulate,
-    /// From archive to lake, and the same input through DuckDB
+    /// From archive to Parquet, beside DuckDB, ClickHouse and Polars
     Convert,
-    /// Queries on the lake
+    /// Who made each of many calls, beside the same three, and questions about few
     Query,
+    /// The time to do next to nothing, on an empty lake and on one of 1,000 commits
+    Startup,
 }
 
-/// Builds the release binary, makes archives and prints a line for each thing timed.
+/// Builds the release binary, makes the inputs and prints a table for each thing timed.
+///
+/// A bench that cannot run says why, and the others run all the same.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let binary = match &options.binary {
         Some(path) => path.canonicalize().with_context(|| format!("there is no {}", path.display()))?,
@@ -70,128 +84,43 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cargo::build_whocalled(Profile::Release)?
         }
     };
-    let bench = Bench { binary, directory: fresh("target/bench")?, options };
-    let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-    if wanted(What::Fetch) {
-        fetch::run(&options.fetch, &bench.binary, options.runs, &fresh("target/bench/fetch")?)?;
+    let bench = Bench { binary, options };
+    let mut failed = Vec::new();
+    for &what in What::value_variants() {
+        if !options.what.is_empty() && !options.what.contains(&what) {
+            continue;
+        }
+        let ran = match what {
+            What::Fetch => fetch::run(&options.fetch, &bench),
+            What::Convert => convert::run(&bench),
+            What::Query => query::run(&bench),
+            What::Startup => startup::run(&bench),
+        };
+        if let Err(error) = ran {
+            let name = format!("{what:?}").to_lowercase();
+            eprintln!("bench {name} could not run: {error:#}");
+            failed.push(name);
+        }
     }
-    if [What::Simulate, What::Convert, What::Query].into_iter().any(wanted) {
-        bench.tenant(wanted)?;
-    }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { bail!("not measured: {}", failed.join(", ")) }
 }
 
+/// What every bench needs.
 struct Bench<'a> {
     binary: PathBuf,
-    directory: PathBuf,
     options: &'a Options,
 }
 
 impl Bench<'_> {
-    /// What is timed on a simulated archive.
-    fn tenant(&self, wanted: impl Fn(What) -> bool) -> Result<()> {
-        cargo::run(&mut self.simulate("tenant"))?;
-        let archive_bytes = bytes_below(&self.directory.join("tenant/archive"))?;
-        eprintln!("simulated archive: {} MB; {} runs each\n", archive_bytes / 1_000_000, self.options.runs);
-        println!("{}", Measured::HEADER);
-
-        if wanted(What::Simulate) {
-            let (prepare, run) = (|| self.remove("again"), || self.simulate("again"));
-            println!("{}", measure::median("simulate", self.options.runs, prepare, run)?.row(archive_bytes));
-        }
-        if wanted(What::Convert) {
-            self.convert(archive_bytes)?;
-        }
-        if wanted(What::Query) {
-            self.query()?;
-        }
-        Ok(())
-    }
-
-    fn simulate(&self, name: &str) -> Command {
-        let calls = (self.options.megabytes * 1_000_000 / BYTES_PER_CALL).max(1);
-        let mut command = Command::new(&self.binary);
-        command.args(["simulate", "--seed", "1", "--accounts", "20", "--hours", "24", "--principals", "100"]);
-        command.args(["--calls", &calls.to_string(), "--out"]).arg(self.directory.join(name));
-        command
-    }
-
-    fn convert_command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.arg("convert").arg(self.directory.join("tenant")).arg("--lake").arg(self.directory.join("lake"));
-        command
-    }
-
-    fn convert(&self, archive_bytes: u64) -> Result<()> {
-        let (prepare, run) = (|| self.remove("lake"), || self.convert_command());
-        let ours = measure::median("convert (all categories)", self.options.runs, prepare, run)?;
-        println!("{}", ours.row(archive_bytes));
-
-        match self.duckdb() {
-            Ok((theirs, bytes)) => {
-                println!("{}", theirs.row(bytes));
-                let ratio = ours.megabytes_per_second(archive_bytes) / theirs.megabytes_per_second(bytes);
-                println!(
-                    "convert runs at {ratio:.2} times DuckDB's MB/s; DuckDB leaves values as text, skips blobs that are \
-                     not JSON Lines, and keeps neither positions nor rejects nor provenance"
-                );
-            }
-            Err(error) => println!("DuckDB was not measured: {error:#}"),
-        }
-        Ok(())
-    }
-
-    /// DuckDB on the RequestResponse part of the archive, and how many bytes that is.
-    fn duckdb(&self) -> Result<(Measured, u64)> {
-        let python = duckdb::install(&self.directory)?;
-        let calls = self.directory.join("tenant/archive/insights-logs-requestresponse");
-        let out = self.directory.join("duckdb.parquet");
-        let run = || duckdb::convert(&python, &calls, &out);
-        let measured = measure::median("DuckDB (RequestResponse only)", self.options.runs, || Ok(()), run)?;
-        Ok((measured, bytes_below(&calls)?))
-    }
-
-    fn query(&self) -> Result<()> {
-        if !self.directory.join("lake").exists() {
-            cargo::run(&mut self.convert_command())?;
-        }
-        let lake = self.directory.join("lake");
-        for (name, sql) in QUERIES {
-            let run = || {
-                let mut command = Command::new(&self.binary);
-                command.args(["sql", "-c", sql, "--lake"]).arg(&lake);
-                command
-            };
-            println!("{}", measure::median(name, self.options.runs, || Ok(()), run)?.row_without_rate());
-        }
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        let path = self.directory.join(name);
-        if path.exists() {
-            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-        Ok(())
+    fn version(&self) -> Result<String> {
+        cargo::probe(&self.binary, "--version").context("the binary does not run")
     }
 }
 
-/// That directory below the root, empty.
-fn fresh(directory: &str) -> Result<PathBuf> {
-    let path = cargo::root().join(directory);
-    if path.exists() {
-        fs::remove_dir_all(&path).with_context(|| format!("cannot empty {}", path.display()))?;
-    }
+/// That directory below `target/bench`, empty.
+fn fresh(name: &str) -> Result<PathBuf> {
+    let path = cargo::root().join("target/bench").join(name);
+    input::remove(&path)?;
     fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
     Ok(path)
-}
-
-fn bytes_below(directory: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
-    }
-    Ok(bytes)
 }

@@ -65,7 +65,7 @@ enum Command {
     },
     /// Check the house rules that no compiler knows
     Tidy,
-    /// Time the release binary, beside DuckDB and rclone where those can be got
+    /// Time the release binary, beside DuckDB, ClickHouse, Polars and rclone where those can be got
     Bench(bench::Options),
     #[command(external_subcommand)]
     Stage(Vec<OsString>),

@@ -234,6 +234,13 @@ pub(crate) struct Simulate {
     /// Entra tenants
     #[arg(long, default_value_t = 1)]
     pub(crate) tenants: usize,
+    /// How often keys are obtained, at least
+    #[arg(long, default_value_t = 0)]
+    pub(crate) grants: u64,
+    /// Write calls as JSON Lines of one shape, which other tools can read: no {"records":[...]}
+    /// wrapper, byte order mark or numbers as text
+    #[arg(long)]
+    pub(crate) plain: bool,
     /// Records that are damaged, and must end as rejects
     #[arg(long, default_value_t = 0)]
     pub(crate) damaged: u64,

@@ -167,6 +167,22 @@ impl<'t> Control<'t> {
         }
     }
 
+    /// Adds grants until there are so many, by anybody, on any account of the same tenant, at any time.
+    pub(crate) fn add_grants(&mut self, count_min: u64, dice: &mut Dice) {
+        let count = self.events.iter().filter(|it| it.granted_to().is_some()).count() as u64;
+        let of_tenant: Vec<Vec<usize>> = self.tenant.accounts.iter().map(|it| self.principals(it.tenant)).collect();
+        for _ in count..count_min {
+            let account = dice.index(of_tenant.len());
+            let at = self.first + dice.between(0, self.end - self.first);
+            self.act(at, *dice.pick(&of_tenant[account]), account, Deed::ListKeys { allowed: true }, dice);
+        }
+    }
+
+    fn principals(&self, tenant: usize) -> Vec<usize> {
+        let all = self.tenant.principals.iter().enumerate();
+        all.filter(|(_, it)| it.tenant == tenant).map(|(index, _)| index).collect()
+    }
+
     /// The first instant at which a principal obtained a key of an account, as the logs tell.
     pub(crate) fn first_grants(&self) -> BTreeMap<(usize, usize), Ticks> {
         let mut first = BTreeMap::new();

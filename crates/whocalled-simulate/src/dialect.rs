@@ -54,7 +54,12 @@ impl Dialect {
         let wrapper = is_wrapped(options, account);
         let indented = wrapper && hour % 2 == 1;
         let plain = Self {
-            layout: Layout { wrapper, indented, carriage_returns: false, byte_order_mark: account == 0 && hour == 1 },
+            layout: Layout {
+                wrapper,
+                indented,
+                carriage_returns: false,
+                byte_order_mark: account == 0 && hour == 1 && !options.plain,
+            },
             spacing: Spacing::Spaced,
             properties_as_object: dice.chance(0.1),
             address_key: "callerIpAddress",
@@ -66,6 +71,10 @@ impl Dialect {
             tokens: false,
             split: false,
         };
+        if options.plain {
+            let address_key = if matches!(account % 8, 1 | 7) { "callerIPAddress" } else { plain.address_key };
+            return Self { address_key, ..plain };
+        }
         if wrapper {
             let spacing = if indented { Spacing::Indented } else { Spacing::Compact };
             return Self { spacing, properties_as_object: true, enqueue_time: false, ..plain };
@@ -88,7 +97,7 @@ impl Dialect {
 /// The last accounts, which are called least, are those with the old wrapper; never the first.
 fn is_wrapped(options: &Options, account: usize) -> bool {
     let wrapped = (options.account_count as u64 * millionths(options.legacy_wrapper_share)).div_ceil(1_000_000);
-    account > 0 && (options.account_count - account) as u64 <= wrapped
+    !options.plain && account > 0 && (options.account_count - account) as u64 <= wrapped
 }
 
 /// Whether an account also logs the tokens of every call, in a category of its own.

@@ -42,6 +42,14 @@ pub struct Options {
     /// Accounts whose blobs are `{"records":[...]}` documents as before November 2018, rounded up;
     /// one account at least is written as JSON Lines. Default 0.1.
     pub legacy_wrapper_share: f64,
+    /// Whether all accounts spell their calls in the way that tools which know nothing of Azure's
+    /// habits can read: JSON Lines of one shape, no wrapper whatever `legacy_wrapper_share` says, no
+    /// byte order mark. The caller's address keeps both its names, and `properties` is an object in
+    /// one blob of ten. Default false.
+    pub plain: bool,
+    /// How often keys are obtained, at least: what callers and visitors of the portal do not come to
+    /// is spread evenly over accounts, principals and hours. At most 10 million. Default 0.
+    pub grant_count_min: u64,
     /// Records that are delivered twice, with another envelope time. Default 0.02.
     pub redelivered_share: f64,
     /// Records that arrive minutes late, in the blob of the next hour. Default 0.004.
@@ -71,6 +79,8 @@ impl Default for Options {
             roaming_share: 0.05,
             unseen_grant_share: 0.03,
             legacy_wrapper_share: 0.1,
+            plain: false,
+            grant_count_min: 0,
             redelivered_share: 0.02,
             late_share: 0.004,
             damaged_count: 0,
@@ -102,6 +112,9 @@ impl Options {
                 &self.tenant_count,
                 "from 1 to the number of accounts and of principals",
             ));
+        }
+        if self.grant_count_min > GRANT_COUNT_MAX {
+            return Err(refuse("grant_count_min", &self.grant_count_min, "at most 10000000"));
         }
         if self.lead_hours > 10_000 {
             return Err(refuse("lead_hours", &self.lead_hours, "at most 10000"));
@@ -135,6 +148,9 @@ impl Options {
 
 /// Keeps the products of counts and ticks within 64 bits.
 const CALL_COUNT_MAX: u64 = 100_000_000_000;
+
+/// Grants are planned in memory.
+const GRANT_COUNT_MAX: u64 = 10_000_000;
 
 /// A share as a whole number of millionths, for arithmetic that is the same everywhere.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is checked to be from 0 to 1")]

@@ -112,6 +112,7 @@ impl Schedule {
         planner.let_strangers_in();
         planner.balance();
         planner.control.add_background(&mut Dice::new(options.seed, Purpose::Plan, 1, 0));
+        planner.control.add_grants(options.grant_count_min, &mut Dice::new(options.seed, Purpose::Plan, 2, 0));
         let Planner { mut control, mut callers, .. } = planner;
         let first_grants = control.first_grants();
         let mut entra_callers = BTreeSet::new();

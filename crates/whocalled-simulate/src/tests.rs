@@ -175,6 +175,31 @@ fn shares_are_about_what_was_asked_for() {
 }
 
 #[test]
+fn a_plain_archive_is_json_lines_of_one_shape() {
+    let directory = Directory::new("plain");
+    run(&Options { plain: true, torn: false, damaged_count: 0, ..options() }, &directory);
+    let mut names = BTreeMap::<String, u64>::new();
+    for bytes in files(&directory.0.join("archive/insights-logs-requestresponse")).values() {
+        assert!(!bytes.contains(&b'\r') && bytes.ends_with(b"\n"));
+        for line in bytes.split_inclusive(|it| *it == b'\n') {
+            let record: Value = serde_json::from_slice(line).expect("every line is a record");
+            assert!(record["durationMs"].is_i64() && record["time"].as_str().is_some_and(|it| it.ends_with('Z')));
+            for name in ["callerIpAddress", "callerIPAddress"] {
+                *names.entry(name.to_owned()).or_default() += u64::from(record.get(name).is_some());
+            }
+        }
+    }
+    assert!(names.values().all(|it| *it > 0), "both names occur: {names:?}");
+}
+
+#[test]
+fn grants_are_as_many_as_asked_for() {
+    let directory = Directory::new("grants");
+    let summary = run(&Options { grant_count_min: 1_234, ..options() }, &directory);
+    assert_eq!(summary.grant_count, 1_234);
+}
+
+#[test]
 fn the_smallest_and_oddest_options_work() {
     let directory = Directory::new("odd");
     let smallest = Options { account_count: 1, principal_count: 1, hour_count: 1, call_count: 1, ..Options::default() };

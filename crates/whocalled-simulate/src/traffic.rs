@@ -117,7 +117,7 @@ impl<'t> Traffic<'t> {
         let crowd = Crowd::new(tenant, &self.schedule.callers[account], hour);
         let mut dice = Dice::new(self.options.seed, Purpose::Traffic, account as u64, u64::from(hour_index));
         let count = self.schedule.call_count(hour_index as usize, account);
-        let blank_line_at = Some(count / 2).filter(|_| dice.chance(BLANK_LINE_SHARE));
+        let blank_line_at = Some(count / 2).filter(|_| dice.chance(BLANK_LINE_SHARE) && !self.options.plain);
         let mut by_minute = [0_i64; 60];
         for index in 0..count {
             if blank_line_at == Some(index) {

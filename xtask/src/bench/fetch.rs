@@ -23,12 +23,11 @@ use self::server::Requests;
 use self::service::{Kind, Service};
 use self::table::{Asked, Fetched, Row};
 use super::measure::{self, Measured, Run};
+use super::page;
 use crate::cargo;
 
 /// Of these the one that is quickest in a trial competes.
 const RCLONE_TRANSFERS: [u32; 3] = [8, 16, 32];
-
-const PAGE: &str = "docs/performance.md";
 
 /// What to fetch, and from where.
 #[derive(Args)]
@@ -40,13 +39,11 @@ pub(super) struct FetchOptions {
     /// Fetch from this; may be repeated [default: both]
     #[arg(long = "service", value_enum)]
     services: Vec<Kind>,
-    /// Put the tables into docs/performance.md
-    #[arg(long)]
-    write: bool,
 }
 
 /// Measures everything asked for and prints it as Markdown.
-pub(super) fn run(options: &FetchOptions, binary: &Path, runs: u32, directory: &Path) -> Result<()> {
+pub(super) fn run(options: &FetchOptions, bench: &super::Bench<'_>) -> Result<()> {
+    let (binary, runs, directory) = (&bench.binary, bench.options.runs, &super::fresh("fetch")?);
     let shapes = if options.shapes.is_empty() { &Shape::STANDARD[..] } else { &options.shapes };
     let services = if options.services.is_empty() { &Kind::ALL[..] } else { &options.services };
     let mut versions = cargo::probe(binary, "--version").context("the binary does not run")?;
@@ -79,12 +76,7 @@ pub(super) fn run(options: &FetchOptions, binary: &Path, runs: u32, directory: &
     if rows.is_empty() {
         bail!("nothing was measured");
     }
-    let markdown = table::markdown(&rows, &versions, runs);
-    println!("{markdown}");
-    if options.write {
-        table::write(&cargo::root().join(PAGE), &markdown)?;
-    }
-    Ok(())
+    page::publish("fetch", &table::markdown(&rows, &versions, runs), bench.options.write)
 }
 
 /// One archive at one service.
@@ -156,7 +148,7 @@ impl Bench<'_> {
                 *asked = asked_now;
             }
         }
-        Ok(runs.into_iter().map(|(runs, asked)| Fetched { measured: Measured::new("", runs), asked }).collect())
+        Ok(runs.into_iter().map(|(runs, asked)| Fetched { measured: Measured::new(runs), asked }).collect())
     }
 
     fn quickest_rclone(&mut self, program: &Path) -> Result<Client> {

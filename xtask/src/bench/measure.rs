@@ -23,28 +23,14 @@ pub(super) struct Run {
 
 /// What several runs of one command took.
 pub(super) struct Measured {
-    name: String,
     /// Shortest first.
     runs: Vec<Run>,
 }
 
 impl Measured {
-    /// The head of the table whose lines [`Measured::row`] makes.
-    pub(super) const HEADER: &str = "what                             median s     min     max    MB/s  peak MiB";
-
-    pub(super) fn new(name: impl Into<String>, mut runs: Vec<Run>) -> Self {
+    pub(super) fn new(mut runs: Vec<Run>) -> Self {
         runs.sort_unstable_by_key(|it| it.took);
-        Self { name: name.into(), runs }
-    }
-
-    /// A line of the table, with the rate at which that much input was worked through.
-    pub(super) fn row(&self, bytes: u64) -> String {
-        self.line(&format!("{:.0}", self.megabytes_per_second(bytes)))
-    }
-
-    /// A line of the table for a command that does not work through all of its input.
-    pub(super) fn row_without_rate(&self) -> String {
-        self.line("-")
+        Self { runs }
     }
 
     /// Megabytes (of 1,000,000 bytes) a second, in the median run.
@@ -82,30 +68,46 @@ impl Measured {
         self.runs.get(index).map(|it| it.took).unwrap_or_default()
     }
 
-    fn line(&self, rate: &str) -> String {
-        format!(
-            "{:<32} {:>8.2} {:>7.2} {:>7.2} {rate:>7} {:>9}",
-            self.name,
-            self.median().as_secs_f64(),
-            self.shortest().as_secs_f64(),
-            self.longest().as_secs_f64(),
-            self.peak_mebibytes(),
-        )
+    /// Median, shortest and longest, in seconds.
+    pub(super) fn seconds(&self) -> String {
+        let [median, shortest, longest] =
+            [self.median(), self.shortest(), self.longest()].map(|it| format!("{:.2}", it.as_secs_f64()));
+        format!("{median} ({shortest} to {longest})")
+    }
+
+    /// The same in milliseconds.
+    pub(super) fn milliseconds(&self) -> String {
+        let [median, shortest, longest] =
+            [self.median(), self.shortest(), self.longest()].map(|it| format!("{:.0}", it.as_secs_f64() * 1e3));
+        format!("{median} ({shortest} to {longest})")
+    }
+
+    /// How many times as fast as another, by the medians.
+    pub(super) fn times(&self, other: &Self) -> String {
+        format!("{:.2}", other.median().as_secs_f64() / self.median().as_secs_f64())
     }
 }
 
-/// Runs a command `runs` times, after preparing each run outside the time taken.
-pub(super) fn median(
-    name: &str,
+/// Runs everything in turn, so that whatever else the machine does meets all of them. `run` is given
+/// the place of what to run.
+pub(super) fn take_turns(
+    contenders: usize,
     runs: u32,
-    prepare: impl Fn() -> Result<()>,
-    command: impl Fn() -> Command,
-) -> Result<Measured> {
-    let measure = || {
-        prepare()?;
-        once(&mut command())
-    };
-    Ok(Measured::new(name, (0..runs).map(|_| measure()).collect::<Result<_>>()?))
+    mut run: impl FnMut(usize) -> Result<Run>,
+) -> Result<Vec<Measured>> {
+    let mut measured: Vec<Vec<Run>> = (0..contenders).map(|_| Vec::new()).collect();
+    for _ in 0..runs {
+        for (contender, runs) in measured.iter_mut().enumerate() {
+            runs.push(run(contender)?);
+        }
+    }
+    Ok(measured.into_iter().map(Measured::new).collect())
+}
+
+/// Runs one command several times, after a trial.
+pub(super) fn alone(runs: u32, mut run: impl FnMut() -> Result<Run>) -> Result<Measured> {
+    run()?;
+    Ok(Measured::new((0..runs).map(|_| run()).collect::<Result<_>>()?))
 }
 
 /// Runs a command to its end; anything but success is an error, with what it wrote to standard error.
@@ -142,19 +144,36 @@ fn text(pipe: Option<impl Read>) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_row_gives_median_range_rate_and_peak() {
-        let run = |seconds| Run {
+    fn run(seconds: u64) -> Run {
+        Run {
             took: Duration::from_secs(seconds),
             cpu: Duration::from_secs(seconds),
-            peak_bytes: Some(300 << 20),
+            peak_bytes: Some(seconds << 20),
             stdout: String::new(),
-        };
-        let measured = Measured::new("convert", [5, 2, 4].map(run).into());
-        let row = measured.row(800_000_000);
-        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["convert", "4.00", "2.00", "5.00", "200", "300"]);
-        assert_eq!(row.len(), Measured::HEADER.len());
+        }
+    }
+
+    #[test]
+    fn the_median_counts_and_the_highest_peak() {
+        let measured = Measured::new([5, 2, 4].map(run).into());
+        assert_eq!(measured.seconds(), "4.00 (2.00 to 5.00)");
+        assert_eq!(measured.milliseconds(), "4000 (2000 to 5000)");
         assert_eq!(measured.cpu(), Duration::from_secs(4));
+        assert_eq!(measured.peak_mebibytes(), "5");
+        assert_eq!(format!("{:.0}", measured.megabytes_per_second(800_000_000)), "200");
+        assert_eq!(measured.times(&Measured::new(vec![run(6)])), "1.50");
+    }
+
+    #[test]
+    fn contenders_take_turns() {
+        let mut order = Vec::new();
+        let measured = take_turns(2, 2, |contender| {
+            order.push(contender);
+            Ok(run(order.len() as u64))
+        });
+        assert_eq!(order, [0, 1, 0, 1]);
+        let longest: Vec<_> = measured.unwrap().iter().map(|it| it.longest().as_secs()).collect();
+        assert_eq!(longest, [3, 4]);
     }
 
     #[test]

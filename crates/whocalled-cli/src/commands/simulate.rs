@@ -20,6 +20,8 @@ pub(super) fn run(context: &Context, args: &Simulate) -> anyhow::Result<()> {
         principal_count: args.principals,
         start: args.start.as_ref().map_or(Ok(defaults.start), |text| instant(text, Bound::From, now()))?,
         tenant_count: args.tenants,
+        plain: args.plain,
+        grant_count_min: args.grants,
         damaged_count: args.damaged,
         torn: args.torn,
         ..defaults

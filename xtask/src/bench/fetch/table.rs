@@ -1,17 +1,9 @@
-//! What was measured, as Markdown, and its place in the documentation.
-
-use std::fs;
-use std::path::Path;
-use std::thread;
-
-use anyhow::{Context, Result};
+//! What was measured, as Markdown.
 
 use super::archive::Shape;
 use super::server::Requests;
 use crate::bench::measure::Measured;
-
-const BEGIN: &str = "<!-- `cargo xtask bench fetch --write` writes from here -->";
-const END: &str = "<!-- to here -->";
+use crate::bench::page;
 
 /// What one client took to fetch one archive from one service.
 pub(super) struct Row {
@@ -68,7 +60,7 @@ impl Asked {
 
 /// The versions that were measured, and both tables.
 pub(super) fn markdown(rows: &[Row], versions: &str, runs: u32) -> String {
-    let mut text = format!("{versions}; {}; {runs} runs each.\n\n", machine());
+    let mut text = page::conditions(versions, runs);
     text += "| service | blobs | client | seconds (min to max) | MB/s | × rclone | blobs/s | client CPU, ms a blob | \
              requests a blob | peak MiB |\n|---|---|---|---|---|---|---|---|---|---|\n";
     for row in rows {
@@ -117,28 +109,6 @@ fn later(row: &Row) -> String {
     )
 }
 
-/// The cores, and what they are where the system says.
-fn machine() -> String {
-    let cores = thread::available_parallelism().map_or("an unknown number of".to_owned(), |it| it.to_string());
-    let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = told.lines().find_map(|it| it.strip_prefix("model name")?.split_once(": "));
-    model.map_or(format!("{cores} cores"), |(_, model)| format!("{cores} cores ({})", model.trim()))
-}
-
-/// Puts the tables between their marks on a page.
-pub(super) fn write(path: &Path, markdown: &str) -> Result<()> {
-    let page = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let page = replaced(&page, markdown)
-        .with_context(|| format!("{} has no place for the table: `{BEGIN}`, then `{END}`", path.display()))?;
-    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn replaced(page: &str, markdown: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", markdown.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -153,7 +123,7 @@ mod tests {
             peak_bytes: Some(64 << 20),
             stdout: String::new(),
         };
-        Fetched { measured: Measured::new("", vec![run]), asked }
+        Fetched { measured: Measured::new(vec![run]), asked }
     }
 
     #[test]
@@ -176,13 +146,5 @@ mod tests {
         assert!(text.lines().any(|it| it == ours), "{text}");
         assert!(text.contains("| whocalled | 1.00 | 3 | 1.00 | 2 + 20 |\n"), "{text}");
         assert_eq!(text.matches("rclone, 8 transfers").count(), 1, "no second table's line without later runs");
-    }
-
-    #[test]
-    fn a_page_keeps_what_is_around_its_table() {
-        let page = format!("# Speed\n\n{BEGIN}\nold\n{END}\n\nMore.\n");
-        let expected = format!("# Speed\n\n{BEGIN}\n\nnew\n\n{END}\n\nMore.\n");
-        assert_eq!(replaced(&page, "new\n"), Some(expected));
-        assert_eq!(replaced("# Speed\n", "new"), None);
     }
 }
