@@ -30,7 +30,7 @@ const CHUNK_ROWS: usize = 16 << 10;
 /// How many files are encoded and stored at the same time, of one table; and of how many tables.
 pub(crate) const WRITES_AT_A_TIME: usize = 2;
 /// Files above this size are uploaded in parts.
-const SINGLE_PUT_BYTES_MAX: usize = 32 << 20;
+pub(crate) const SINGLE_PUT_BYTES_MAX: usize = 32 << 20;
 /// Columns whose values are long, or in which nobody looks for a value by its order.
 const WITHOUT_STATISTICS: [&str; 4] = ["properties", "extra", "record", "file"];
 /// Columns of which nearly every value is different, so that a dictionary only costs.
@@ -286,10 +286,9 @@ async fn put(
     encoded: Encoded,
     now: DateTime<Utc>,
 ) -> Result<Written, Error> {
-    let name = format!("part-{label}-{}.parquet", Uuid::new_v4());
-    let path = date.map_or_else(|| name.clone(), |date| format!("{DATE}={date}/{name}"));
+    let path = new_path(date, label);
     let place = object_path(directory, &path);
-    let size = i64::try_from(encoded.bytes.len()).map_err(|_| Error::damaged(&place, "the file is too large"))?;
+    let bytes = encoded.bytes.len() as u64;
     let failed = |error| Error::write(place.to_string(), error);
     if encoded.bytes.len() <= SINGLE_PUT_BYTES_MAX {
         store.put(&place, encoded.bytes.into()).await.map_err(failed)?;
@@ -298,16 +297,33 @@ async fn put(
         upload.put(encoded.bytes.into());
         upload.finish().await.map_err(failed)?;
     }
-    let add = Add {
+    Ok(Written { add: add(path, date, bytes, encoded.statistics, now)?, row_count: encoded.row_count })
+}
+
+/// A path in its table that was never used before.
+pub(crate) fn new_path(date: Option<NaiveDate>, label: &str) -> String {
+    let name = format!("part-{label}-{}.parquet", Uuid::new_v4());
+    date.map_or_else(|| name.clone(), |date| format!("{DATE}={date}/{name}"))
+}
+
+/// The action that puts a new file into its table.
+pub(crate) fn add(
+    path: String,
+    date: Option<NaiveDate>,
+    bytes: u64,
+    statistics: String,
+    now: DateTime<Utc>,
+) -> Result<Add, Error> {
+    let size = i64::try_from(bytes).map_err(|_| Error::damaged(&path, "the file is too large"))?;
+    Ok(Add {
         path,
         partition_values: date.map(|date| (DATE.to_owned(), Some(date.to_string()))).into_iter().collect(),
         size,
         modification_time: now.timestamp_millis(),
         data_change: true,
-        stats: Some(encoded.statistics),
+        stats: Some(statistics),
         ..Add::default()
-    };
-    Ok(Written { add, row_count: encoded.row_count })
+    })
 }
 
 /// Runs what needs the CPU for long where it does not hold up other tasks.
@@ -362,7 +378,7 @@ fn is_encoding_of(actual: &DataType, declared: &DataType) -> bool {
     }
 }
 
-fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
+pub(crate) fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("whocalled version {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
