@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod export;
+mod growth;
 mod lossy;
 mod maintenance;
 mod place;
