@@ -148,19 +148,19 @@ impl Lake {
         Ok(true)
     }
 
-    async fn find_pending(&self, ledger: &LastBatch) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
-        let reached = async |table: &Table| self.table(*table)?.last_batch().await;
-        let reached = try_join_all(ledger.actions.keys().map(reached)).await?;
-        let mut pending = BTreeMap::new();
-        for ((table, actions), reached) in ledger.actions.iter().zip(reached) {
-            if reached > ledger.batch {
-                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", ledger.batch)));
+    /// What the last batch has still to do, by table.
+    async fn find_pending(&self, last: &LastBatch) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let reached = async |table: Table| Ok::<_, Error>((table, self.table(table)?.last_batch().await?));
+        let mut unreached = BTreeSet::new();
+        for (table, reached) in try_join_all(last.tables().map(reached)).await? {
+            if reached > last.batch {
+                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", last.batch)));
             }
-            if reached < ledger.batch {
-                pending.insert(*table, actions.clone());
+            if reached < last.batch {
+                unreached.insert(table);
             }
         }
-        Ok(pending)
+        last.actions(self.storage.store(), &self.table(Table::Ledger)?.layout, &unreached).await
     }
 
     /// Where the lake is.

@@ -1,6 +1,6 @@
 //! The ledger's rows: what a batch committed, and the file actions that belong to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -167,43 +167,79 @@ impl Entry<'_> {
 pub(crate) struct LastBatch {
     /// Its number; 0 before the first.
     pub(crate) batch: i64,
-    /// Its file actions.
-    pub(crate) actions: BTreeMap<Table, Vec<Action>>,
+    /// The tables that it has file actions of.
+    tables: BTreeSet<Table>,
+    /// The files of the ledger that hold it; one, as far as we write them.
+    files: Vec<Add>,
 }
 
 impl LastBatch {
-    /// Reads it from the one file that holds it, which the statistics of the files tell.
+    /// Finds it in the files whose statistics say that it is there. Its actions are left, which are
+    /// long and rarely needed.
     pub(crate) async fn read(store: &Arc<dyn ObjectStore>, layout: &Layout, files: &[Add]) -> Result<Self, Error> {
-        let mut last = Self::default();
         let highest = files.iter().filter_map(batch_max).max();
-        for file in files.iter().filter(|file| batch_max(file).is_none_or(|it| Some(it) == highest)) {
-            let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name", "file"]))?;
+        let files = files.iter().filter(|file| batch_max(file).is_none_or(|it| Some(it) == highest));
+        let mut last = Self { files: files.cloned().collect(), ..Self::default() };
+        for file in &last.files {
+            let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name"]))?;
             while let Some(rows) = rows.try_next().await? {
-                last.fold(&rows)?;
+                let highest = arrow::compute::max(integers(&rows, "batch")?).unwrap_or(0);
+                if highest > last.batch {
+                    (last.batch, last.tables) = (highest, BTreeSet::new());
+                }
+                let tables = file_rows(&rows, last.batch)?.map(|row| table_at(&rows, row));
+                last.tables.extend(tables.collect::<Result<BTreeSet<_>, _>>()?);
             }
         }
         Ok(last)
     }
 
-    /// Takes in rows, in any order.
-    fn fold(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let (batches, kinds) = (integers(rows, "batch")?, texts(rows, "kind")?);
-        let (tables, files) = (texts(rows, "table_name")?, texts(rows, "file")?);
-        let highest = arrow::compute::max(batches).unwrap_or(0);
-        if highest > self.batch {
-            *self = Self { batch: highest, actions: BTreeMap::new() };
-        }
-        for row in (0..rows.num_rows()).filter(|row| batches.value(*row) == self.batch && kinds.value(*row) == FILE) {
-            let name = tables.value(row);
-            let table = Table::from_name(name)
-                .ok_or_else(|| Error::damaged_ledger(format!("batch {} has files of a table `{name}`", self.batch)))?;
-            let action = serde_json::from_str(files.value(row)).map_err(|error| {
-                Error::damaged_ledger(format!("a file action of batch {} cannot be read: {error}", self.batch))
-            })?;
-            self.actions.entry(table).or_default().push(action);
-        }
-        Ok(())
+    /// The tables that it has file actions of.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = Table> {
+        self.tables.iter().copied()
     }
+
+    /// Its actions of these tables.
+    pub(crate) async fn actions(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        layout: &Layout,
+        tables: &BTreeSet<Table>,
+    ) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let mut actions: BTreeMap<Table, Vec<Action>> = BTreeMap::new();
+        if tables.is_empty() {
+            return Ok(actions);
+        }
+        for file in &self.files {
+            let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name", "file"]))?;
+            while let Some(rows) = rows.try_next().await? {
+                let files = texts(&rows, "file")?;
+                for row in file_rows(&rows, self.batch)? {
+                    let table = table_at(&rows, row)?;
+                    if !tables.contains(&table) {
+                        continue;
+                    }
+                    let action = serde_json::from_str(files.value(row)).map_err(|error| {
+                        Error::damaged_ledger(format!("a file action of batch {} cannot be read: {error}", self.batch))
+                    })?;
+                    actions.entry(table).or_default().push(action);
+                }
+            }
+        }
+        Ok(actions)
+    }
+}
+
+/// The `file` rows of a batch.
+fn file_rows(rows: &RecordBatch, batch: i64) -> Result<impl Iterator<Item = usize>, Error> {
+    let (batches, kinds) = (integers(rows, "batch")?, texts(rows, "kind")?);
+    Ok((0..rows.num_rows()).filter(move |row| batches.value(*row) == batch && kinds.value(*row) == FILE))
+}
+
+fn table_at(rows: &RecordBatch, row: usize) -> Result<Table, Error> {
+    let name = texts(rows, "table_name")?.value(row);
+    let batch = integers(rows, "batch")?.value(row);
+    Table::from_name(name).ok_or_else(|| Error::damaged_ledger(format!("batch {batch} has files of a table `{name}`")))
 }
 
 /// The number of the last batch in a file of the ledger, if its statistics say so.

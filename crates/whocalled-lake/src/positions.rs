@@ -172,6 +172,7 @@ impl Positions {
     /// Takes in the rows of batches after `known`, in any order.
     fn fold(&mut self, rows: &RecordBatch, known: i64) -> Result<(), Error> {
         let (batches, kinds, archives) = (integers(rows, "batch")?, texts(rows, "kind")?, texts(rows, "archive")?);
+        let ranges = Ranges::of(rows)?;
         for row in (0..rows.num_rows()).filter(|row| batches.value(*row) > known) {
             if batches.value(row) > self.last.0 {
                 self.last = (batches.value(row), instant_at(rows, "committed_at", row)?.unwrap_or_default());
@@ -182,8 +183,11 @@ impl Positions {
             if archives.is_valid(row) && !self.archives.contains(archives.value(row)) {
                 self.archives.insert(archives.value(row).to_owned());
             }
-            let (blob, state) = range_of(rows, row)?;
-            self.blobs.entry(blob).and_modify(|known| merge(known, &state)).or_insert(state);
+            let state = ranges.state(row)?;
+            match self.blobs.get_mut(ranges.blob.value(row)) {
+                Some(known) => merge(known, &state),
+                None => drop(self.blobs.insert(ranges.blob.value(row).to_owned(), state)),
+            }
         }
         Ok(())
     }
@@ -341,35 +345,72 @@ fn merge(known: &mut BlobState, other: &BlobState) {
     *known = last;
 }
 
-fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error> {
-    let blob = texts(rows, "blob")?.value(row).to_owned();
-    let count = |name: &str| {
-        let value = integers(rows, name)?.value(row);
-        u64::try_from(value).map_err(|_| Error::damaged_ledger(format!("{name} of blob {blob} is negative")))
-    };
-    let generations = column(rows, "generation")?.as_primitive_opt::<Int32Type>();
-    let generation = generations.and_then(|it| u32::try_from(it.value(row)).ok());
-    let framing = texts(rows, "framing")?.value(row);
-    let findings = texts(rows, "finding")?;
-    let position = Position {
-        generation: generation.ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has no generation")))?,
-        bytes: count("to_bytes")?,
-        framing: Framing::from_name(framing)
-            .ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has an unknown framing `{framing}`")))?,
-        tail_bytes: count("tail_bytes")?,
-        tail_hash: texts(rows, "tail_hash")?.value(row).to_owned(),
-    };
-    let state = BlobState {
-        position,
-        created_at: instant_at(rows, "created_at", row)?,
-        modified_at: instant_at(rows, "modified_at", row)?,
-        listed_bytes: count("listed_bytes")?,
-        row_count: count("row_count")?,
-        reject_count: count("reject_count")?,
-        gone: findings.is_valid(row) && findings.value(row) == BlobFinding::Gone.name(),
-        torn: findings.is_valid(row) && findings.value(row) == BlobFinding::Torn.name(),
-        last_batch: integers(rows, "batch")?.value(row),
-        committed_at: instant_at(rows, "committed_at", row)?.unwrap_or_default(),
-    };
-    Ok((blob, state))
+/// The columns of `range` rows, found once for many rows.
+struct Ranges<'a> {
+    batch: &'a Int64Array,
+    blob: &'a StringArray,
+    generation: &'a Int32Array,
+    to_bytes: &'a Int64Array,
+    listed_bytes: &'a Int64Array,
+    framing: &'a StringArray,
+    tail_bytes: &'a Int64Array,
+    tail_hash: &'a StringArray,
+    row_count: &'a Int64Array,
+    reject_count: &'a Int64Array,
+    finding: &'a StringArray,
+    rows: &'a RecordBatch,
+}
+
+impl<'a> Ranges<'a> {
+    fn of(rows: &'a RecordBatch) -> Result<Self, Error> {
+        let generation = column(rows, "generation")?.as_primitive_opt::<Int32Type>();
+        Ok(Self {
+            batch: integers(rows, "batch")?,
+            blob: texts(rows, "blob")?,
+            generation: generation.ok_or_else(|| Error::damaged_ledger("column generation holds no integers"))?,
+            to_bytes: integers(rows, "to_bytes")?,
+            listed_bytes: integers(rows, "listed_bytes")?,
+            framing: texts(rows, "framing")?,
+            tail_bytes: integers(rows, "tail_bytes")?,
+            tail_hash: texts(rows, "tail_hash")?,
+            row_count: integers(rows, "row_count")?,
+            reject_count: integers(rows, "reject_count")?,
+            finding: texts(rows, "finding")?,
+            rows,
+        })
+    }
+
+    /// The state of a row's blob as of the row.
+    fn state(&self, row: usize) -> Result<BlobState, Error> {
+        let blob = self.blob.value(row);
+        let count = |counts: &Int64Array| {
+            let value = counts.value(row);
+            u64::try_from(value).map_err(|_| Error::damaged_ledger(format!("a count of blob {blob} is negative")))
+        };
+        let generation = self.generation.is_valid(row).then(|| u32::try_from(self.generation.value(row)).ok());
+        let framing = self.framing.value(row);
+        let finding = self.finding.is_valid(row).then(|| self.finding.value(row));
+        let position = Position {
+            generation: generation
+                .flatten()
+                .ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has no generation")))?,
+            bytes: count(self.to_bytes)?,
+            framing: Framing::from_name(framing)
+                .ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has an unknown framing `{framing}`")))?,
+            tail_bytes: count(self.tail_bytes)?,
+            tail_hash: self.tail_hash.value(row).to_owned(),
+        };
+        Ok(BlobState {
+            position,
+            created_at: instant_at(self.rows, "created_at", row)?,
+            modified_at: instant_at(self.rows, "modified_at", row)?,
+            listed_bytes: count(self.listed_bytes)?,
+            row_count: count(self.row_count)?,
+            reject_count: count(self.reject_count)?,
+            gone: finding == Some(BlobFinding::Gone.name()),
+            torn: finding == Some(BlobFinding::Torn.name()),
+            last_batch: self.batch.value(row),
+            committed_at: instant_at(self.rows, "committed_at", row)?.unwrap_or_default(),
+        })
+    }
 }
