@@ -26,8 +26,8 @@ use crate::{Error, statistics};
 /// How many rows are written at a time.
 const CHUNK_ROWS: usize = 16 << 10;
 /// How many rows, and about how many bytes in memory, are held of all files together.
-const HELD_ROWS: u64 = 128 << 10;
-const HELD_BYTES: u64 = 128 << 20;
+const HELD_ROWS: u64 = 64 << 10;
+const HELD_BYTES: u64 = 64 << 20;
 /// How much larger rows are in memory than in a file, on average.
 const EXPANSION: u64 = 10;
 /// How many parts of an upload are under way at the same time.

@@ -20,8 +20,8 @@ use crate::ledger::{Entry, batch_max};
 use crate::merge::merge;
 use crate::{Error, Lake, statistics};
 
-/// How many files become one at most: all of them are open at the same time.
-const GROUP_FILES_MAX: usize = 256;
+/// How many files become one at most: all of them are open at the same time, with a page of each column.
+const GROUP_FILES_MAX: usize = 64;
 /// How often a compaction is committed again because another batch has overtaken it.
 const DECIDE_ATTEMPTS: usize = 5;
 
@@ -40,6 +40,16 @@ pub struct Optimized {
     pub rows: u64,
 }
 
+impl Optimized {
+    fn add(&mut self, other: Self) {
+        self.files_removed += other.files_removed;
+        self.files_added += other.files_added;
+        self.bytes_removed += other.bytes_removed;
+        self.bytes_added += other.bytes_added;
+        self.rows += other.rows;
+    }
+}
+
 impl Lake {
     /// Replaces the small files of each table and date by files of about `target_bytes`, the
     /// ledger's too. Tables without anything to do are not in the answer. Another run that replaces
@@ -55,18 +65,23 @@ impl Lake {
         self.check_recovered()?;
         let mut optimized = BTreeMap::new();
         for table in Table::ALL {
-            let (actions, done) = self.compact(table, target_bytes, now).await?;
-            if actions.is_empty() {
-                continue;
+            // Until no files are left that belong together: many small ones take a second round.
+            loop {
+                let (actions, done) = self.compact(table, target_bytes, now).await?;
+                if actions.is_empty() {
+                    break;
+                }
+                if table == Table::Ledger {
+                    self.positions().await?;
+                    self.commit_ledger(actions, target_bytes, now).await?;
+                } else {
+                    self.commit_compacted(run_id, BTreeMap::from([(table, actions)]), now).await?;
+                }
+                optimized.entry(table).or_default().add(done);
             }
-            if table == Table::Ledger {
-                self.positions().await?;
-                self.commit_ledger(actions, target_bytes, now).await?;
-                self.keep_positions(true).await?;
-            } else {
-                self.commit_compacted(run_id, BTreeMap::from([(table, actions)]), now).await?;
-            }
-            optimized.insert(table, done);
+        }
+        if optimized.contains_key(&Table::Ledger) {
+            self.keep_positions(true).await?;
         }
         Ok(optimized)
     }
