@@ -21,7 +21,7 @@ use crate::merge::merge;
 use crate::{Error, Lake, statistics};
 
 /// How many files become one at most: all of them are open at the same time, with a page of each column.
-const GROUP_FILES_MAX: usize = 64;
+const GROUP_FILES_MAX: usize = 32;
 /// How often a compaction is committed again because another batch has overtaken it.
 const DECIDE_ATTEMPTS: usize = 5;
 
@@ -63,7 +63,7 @@ impl Lake {
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<Table, Optimized>, Error> {
         self.check_recovered()?;
-        let mut optimized = BTreeMap::new();
+        let mut optimized: BTreeMap<Table, Optimized> = BTreeMap::new();
         for table in Table::ALL {
             // Until no files are left that belong together: many small ones take a second round.
             loop {

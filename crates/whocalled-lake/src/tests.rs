@@ -221,7 +221,7 @@ async fn assert_holds(lake: &Lake, archive: &Archive) {
 
 /// The positions of a lake, where a test cannot wait for them.
 fn known(lake: &Lake) -> &BTreeMap<String, BlobState> {
-    futures::executor::block_on(lake.positions()).unwrap()
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(lake.positions())).unwrap()
 }
 
 fn location(directory: &Path) -> LakeLocation {
