@@ -37,7 +37,7 @@ pub fn contents(lake: &Path) -> Option<Contents> {
         Err(Error::Missing { .. }) => return None,
         Err(error) => panic!("the lake cannot be opened: {error:?}"),
     };
-    let positions = opened.positions().iter();
+    let positions = runtime.block_on(opened.positions()).expect("positions").iter();
     let positions = positions.map(|(blob, it)| (blob.clone(), (it.position.generation, it.position.bytes))).collect();
     let mut rows = Vec::new();
     for table in Table::data() {

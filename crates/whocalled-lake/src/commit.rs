@@ -19,7 +19,7 @@ use crate::failpoint::{
 };
 use crate::lake::{added, removed_path};
 use crate::ledger::Entry;
-use crate::{Batch, Error, Lake};
+use crate::{Batch, BlobState, Error, Lake};
 
 /// How often a table's commit is tried again because another program has changed the table.
 const APPLY_ATTEMPTS: usize = 10;
@@ -61,7 +61,7 @@ impl Lake {
         }
         batch.check_balance()?;
         let number = self.ledger.batch + 1;
-        let (positions, replaced) = batch.advance(&self.ledger.positions, number, now)?;
+        let (positions, replaced) = batch.advance(self.positions().await?, number, now)?;
         self.failpoints.hit(PREPARE_BEFORE)?;
 
         let Batch { run_id, archive, advances, rows } = batch;
@@ -98,9 +98,9 @@ impl Lake {
             advances: &advances,
             actions: &actions,
         };
-        self.decide(&entry).await?;
-        self.ledger.positions.extend(positions);
+        self.decide(&entry, positions).await?;
         self.apply(now).await?;
+        self.keep_positions(false).await?;
         Ok(committed)
     }
 
@@ -117,8 +117,13 @@ impl Lake {
     }
 
     /// Makes a batch irrevocable, by one commit to the ledger; of two that want the same number, one
-    /// fails. The lake is stale until the batch is applied.
-    pub(crate) async fn decide(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+    /// fails. The lake is stale until the batch is applied. `positions` are those of the batch's blobs
+    /// after it.
+    pub(crate) async fn decide(
+        &mut self,
+        entry: &Entry<'_>,
+        positions: BTreeMap<String, BlobState>,
+    ) -> Result<(), Error> {
         let number = entry.batch;
         let layout = &self.table(Table::Ledger)?.layout;
         let (store, name) = (self.storage.store(), Table::Ledger.name());
@@ -146,6 +151,9 @@ impl Lake {
             warn!(batch = number, "the ledger has the batch although its commit seemed to fail");
         }
         self.failpoints.hit(DECIDE_AFTER)?;
+        if let Some(known) = self.positions.get_mut() {
+            known.commit((number, entry.committed_at), positions, entry.archive, paths);
+        }
         self.ledger.batch = number;
         self.pending = entry.actions.clone();
         Ok(())
@@ -197,6 +205,11 @@ impl Lake {
     /// the ledger alone. May be repeated, and done by several runs at once.
     pub async fn recover(&mut self, now: DateTime<Utc>) -> Result<Recovery, Error> {
         self.refresh().await?;
+        self.finish(now).await
+    }
+
+    /// Brings the last batch, as loaded, to the tables that it has not reached.
+    pub(crate) async fn finish(&mut self, now: DateTime<Utc>) -> Result<Recovery, Error> {
         let batch = self.ledger.batch;
         let applied: Vec<Table> = self.unapplied().collect();
         if !applied.is_empty() {
@@ -225,7 +238,7 @@ fn operation(number: i64, actions: &[Action]) -> DeltaOperation {
 }
 
 /// The first file that actions take out of a table although it is not in the loaded version.
-fn missing_file<'a>(table: &LakeTable, actions: &'a [Action]) -> Result<Option<&'a str>, Error> {
+pub(crate) fn missing_file<'a>(table: &LakeTable, actions: &'a [Action]) -> Result<Option<&'a str>, Error> {
     let removed: BTreeSet<&str> = actions.iter().filter_map(removed_path).collect();
     if removed.is_empty() {
         return Ok(None);

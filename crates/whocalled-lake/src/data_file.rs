@@ -21,7 +21,7 @@ use crate::statistics;
 /// How many tables are written at the same time.
 pub(crate) const WRITES_AT_A_TIME: usize = 2;
 /// Files above this size are uploaded in parts.
-const SINGLE_PUT_BYTES_MAX: usize = 32 << 20;
+pub(crate) const SINGLE_PUT_BYTES_MAX: usize = 32 << 20;
 
 /// A data file of a table, as the loaded snapshot names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,10 +200,9 @@ async fn put(
     encoded: Encoded,
     now: DateTime<Utc>,
 ) -> Result<Written, Error> {
-    let name = format!("part-{label}-{}.parquet", Uuid::new_v4());
-    let path = date.map_or_else(|| name.clone(), |date| format!("{DATE}={date}/{name}"));
+    let path = new_path(date, label);
     let place = object_path(directory, &path);
-    let size = i64::try_from(encoded.bytes.len()).map_err(|_| Error::damaged(&place, "the file is too large"))?;
+    let bytes = encoded.bytes.len() as u64;
     let failed = |error| Error::write(place.to_string(), error);
     if encoded.bytes.len() <= SINGLE_PUT_BYTES_MAX {
         store.put(&place, encoded.bytes.into()).await.map_err(failed)?;
@@ -212,16 +211,33 @@ async fn put(
         upload.put(encoded.bytes.into());
         upload.finish().await.map_err(failed)?;
     }
-    let add = Add {
+    Ok(Written { add: add(path, date, bytes, encoded.statistics, now)?, row_count: encoded.row_count })
+}
+
+/// A path in its table that was never used before.
+pub(crate) fn new_path(date: Option<NaiveDate>, label: &str) -> String {
+    let name = format!("part-{label}-{}.parquet", Uuid::new_v4());
+    date.map_or_else(|| name.clone(), |date| format!("{DATE}={date}/{name}"))
+}
+
+/// The action that puts a new file into its table.
+pub(crate) fn add(
+    path: String,
+    date: Option<NaiveDate>,
+    bytes: u64,
+    statistics: String,
+    now: DateTime<Utc>,
+) -> Result<Add, Error> {
+    let size = i64::try_from(bytes).map_err(|_| Error::damaged(&path, "the file is too large"))?;
+    Ok(Add {
         path,
         partition_values: date.map(|date| (DATE.to_owned(), Some(date.to_string()))).into_iter().collect(),
         size,
         modification_time: now.timestamp_millis(),
         data_change: true,
-        stats: Some(encoded.statistics),
+        stats: Some(statistics),
         ..Add::default()
-    };
-    Ok(Written { add, row_count: encoded.row_count })
+    })
 }
 
 /// Runs what needs the CPU for long where it does not hold up other tasks.

@@ -21,7 +21,7 @@ use crate::layout::Layout;
 use crate::statistics;
 
 /// How many rows a row group has at most: enough to compress well, few enough to skip well.
-const ROW_GROUP_ROWS: usize = 256 << 10;
+pub(crate) const ROW_GROUP_ROWS: usize = 256 << 10;
 /// How many rows of a column are gathered and encoded at a time.
 const CHUNK_ROWS: usize = 16 << 10;
 /// How many bytes the distinct values of a column may have together for it to be written as labels.
@@ -121,7 +121,7 @@ impl Unwritten {
     }
 }
 
-fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
+pub(crate) fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("whocalled version {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -20,6 +20,8 @@ pub const FAILPOINTS: &[&str] = &[
     APPLY_BEFORE,
     APPLY_TABLE_COMMITTED,
     APPLY_AFTER,
+    POSITIONS_BEFORE,
+    POSITIONS_AFTER,
     OPTIMIZE_FILE_WRITTEN,
     OPTIMIZE_LEDGER_BEFORE,
     OPTIMIZE_LEDGER_AFTER,
@@ -48,6 +50,10 @@ pub(crate) const APPLY_BEFORE: &str = "apply.before";
 pub(crate) const APPLY_TABLE_COMMITTED: &str = "apply.table_committed";
 /// After the last table's commit.
 pub(crate) const APPLY_AFTER: &str = "apply.after";
+/// Before the positions are kept beside the ledger.
+pub(crate) const POSITIONS_BEFORE: &str = "positions.before";
+/// After the positions are kept beside the ledger.
+pub(crate) const POSITIONS_AFTER: &str = "positions.after";
 /// After each Parquet file that compaction writes.
 pub(crate) const OPTIMIZE_FILE_WRITTEN: &str = "optimize.file_written";
 /// Before the commit that compacts the ledger itself.

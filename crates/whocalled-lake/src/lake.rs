@@ -9,14 +9,16 @@ use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Add};
 use futures::future::try_join_all;
 use object_store::ObjectStore;
+use tokio::sync::OnceCell;
 use whocalled_types::Table;
 
 use crate::create;
 use crate::data_file::DataFile;
 use crate::delta::LakeTable;
 use crate::layout::{Layout, TableSpec};
-use crate::ledger::{LedgerState, ledger_spec};
+use crate::ledger::{LastBatch, ledger_spec};
 use crate::location::Storage;
+use crate::positions::Positions;
 use crate::{BlobState, Error, Failpoints, LakeLocation, StorageOptions};
 
 /// How often a state is read again because the ledger moved meanwhile.
@@ -31,7 +33,9 @@ pub struct Lake {
     pub(crate) storage: Storage,
     pub(crate) failpoints: Failpoints,
     pub(crate) tables: BTreeMap<Table, LakeTable>,
-    pub(crate) ledger: LedgerState,
+    pub(crate) ledger: LastBatch,
+    /// Read when they are first asked for: queries do without them.
+    pub(crate) positions: OnceCell<Positions>,
     /// The last batch's file actions, of the tables that it has not reached.
     pub(crate) pending: BTreeMap<Table, Vec<Action>>,
     /// Whether a commit was begun of which it is not known here how it ended.
@@ -79,27 +83,28 @@ impl Lake {
             layout.check_schema(&known.layout.schema)?;
             known.layout = Arc::new(layout);
         }
-        lake.recover(now).await?;
+        lake.finish(now).await?;
         Ok(lake)
     }
 
     async fn load(location: LakeLocation, storage: Storage, failpoints: Failpoints) -> Result<Self, Error> {
-        let loading = Table::ALL.map(|table| {
-            let storage = &storage;
-            async move {
-                let mut delta = storage.table(table.name())?;
-                delta.load().await.map_err(|error| Error::delta(table, "read", error))?;
-                let state = delta.snapshot().map_err(|error| Error::delta(table, "read", error))?;
-                let layout = Layout::of(table, state)?;
-                Ok::<_, Error>((table, LakeTable::new(delta, layout)))
-            }
-        });
-        let tables = try_join_all(loading).await?.into_iter().collect();
-        let (ledger, pending) = (LedgerState::default(), BTreeMap::new());
-        let mut lake = Self { location, storage, failpoints, tables, ledger, pending, stale: true };
+        let load = async |table: Table| {
+            let mut delta = storage.table(table.name())?;
+            delta.load().await.map_err(|error| Error::delta(table, "read", error))?;
+            let state = delta.snapshot().map_err(|error| Error::delta(table, "read", error))?;
+            let layout = Layout::of(table, state)?;
+            Ok::<_, Error>((table, LakeTable::new(delta, layout)))
+        };
+        // The ledger first, as in `refresh`.
+        let mut tables = BTreeMap::from([load(Table::Ledger).await?]);
+        tables.extend(try_join_all(Table::data().map(load)).await?);
+        let (ledger, pending, positions) = (LastBatch::default(), BTreeMap::new(), OnceCell::new());
+        let mut lake = Self { location, storage, failpoints, tables, ledger, positions, pending, stale: true };
         // Readers, too, need every column of the ledger, which is no data but the state itself.
         Layout::from(&ledger_spec()).check_schema(&lake.table(Table::Ledger)?.layout.schema)?;
-        lake.refresh().await?;
+        if !lake.settle().await? {
+            lake.refresh().await?;
+        }
         Ok(lake)
     }
 
@@ -108,41 +113,54 @@ impl Lake {
         self.stale = true;
         for _ in 0..LOAD_ATTEMPTS {
             self.table_mut(Table::Ledger)?.update().await?;
-            let ledger = self.table(Table::Ledger)?;
-            let state = LedgerState::read(self.storage.store(), &ledger.layout, &ledger.adds()?).await?;
-            let said = ledger.last_batch().await?;
-            if said != state.batch {
-                return Err(Error::damaged_ledger(format!(
-                    "its log ends with batch {said} and its rows with batch {}",
-                    state.batch
-                )));
-            }
             // Not the ledger, whose loaded version is the one that the next decision is conditional on: it
             // must be the version that was read.
             let others = self.tables.iter_mut().filter(|(table, _)| **table != Table::Ledger);
             try_join_all(others.map(|(_, table)| table.update())).await?;
-            // The tables were read after the ledger: were it still the same, none can be ahead of it.
-            if self.table(Table::Ledger)?.is_newest().await? {
-                let pending = self.find_pending(&state).await?;
-                (self.ledger, self.pending, self.stale) = (state, pending, false);
+            if self.settle().await? {
                 return Ok(());
             }
         }
         Err(Error::Busy { location: self.location.to_string() })
     }
 
-    async fn find_pending(&self, ledger: &LedgerState) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
-        let mut pending = BTreeMap::new();
-        for (table, actions) in &ledger.actions {
-            let reached = self.table(*table)?.last_batch().await?;
-            if reached > ledger.batch {
-                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", ledger.batch)));
+    /// Takes the loaded versions as the lake's state, unless the ledger has moved meanwhile. The other
+    /// tables were read after it: while it is still the same, none can be ahead of it.
+    async fn settle(&mut self) -> Result<bool, Error> {
+        let ledger = self.table(Table::Ledger)?;
+        if !ledger.is_newest().await? {
+            return Ok(false);
+        }
+        let (store, adds) = (self.storage.store(), ledger.adds()?);
+        let (last, said) = tokio::try_join!(LastBatch::read(store, &ledger.layout, &adds), ledger.last_batch())?;
+        if said != last.batch {
+            return Err(Error::damaged_ledger(format!(
+                "its log ends with batch {said} and its rows with batch {}",
+                last.batch
+            )));
+        }
+        let pending = self.find_pending(&last).await?;
+        let positions = match self.positions.get() {
+            Some(known) => OnceCell::new_with(Some(known.clone().update(store, &ledger.layout, &adds).await?)),
+            None => OnceCell::new(),
+        };
+        (self.ledger, self.pending, self.positions, self.stale) = (last, pending, positions, false);
+        Ok(true)
+    }
+
+    /// What the last batch has still to do, by table.
+    async fn find_pending(&self, last: &LastBatch) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let reached = async |table: Table| Ok::<_, Error>((table, self.table(table)?.last_batch().await?));
+        let mut unreached = BTreeSet::new();
+        for (table, reached) in try_join_all(last.tables().map(reached)).await? {
+            if reached > last.batch {
+                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", last.batch)));
             }
-            if reached < ledger.batch {
-                pending.insert(*table, actions.clone());
+            if reached < last.batch {
+                unreached.insert(table);
             }
         }
-        Ok(pending)
+        last.actions(self.storage.store(), &self.table(Table::Ledger)?.layout, &unreached).await
     }
 
     /// Where the lake is.
@@ -160,14 +178,20 @@ impl Lake {
         self.pending.keys().copied()
     }
 
-    /// How far each blob is committed, by `blob` column.
-    pub fn positions(&self) -> &BTreeMap<String, BlobState> {
-        &self.ledger.positions
+    /// How far each blob is committed, by `blob` column. Read when first asked for.
+    pub async fn positions(&self) -> Result<&BTreeMap<String, BlobState>, Error> {
+        Ok(&self.loaded_positions().await?.blobs)
     }
 
-    /// The archives that blobs were read from, as the batches named them.
-    pub fn archives(&self) -> &BTreeSet<String> {
-        &self.ledger.archives
+    /// The archives that blobs were read from, as the batches named them. Read when first asked for.
+    pub async fn archives(&self) -> Result<&BTreeSet<String>, Error> {
+        Ok(&self.loaded_positions().await?.archives)
+    }
+
+    async fn loaded_positions(&self) -> Result<&Positions, Error> {
+        let ledger = self.table(Table::Ledger)?;
+        let read = async || Positions::read(self.storage.store(), &ledger.layout, &ledger.adds()?).await;
+        self.positions.get_or_try_init(read).await
     }
 
     /// A table's columns, `date` included.

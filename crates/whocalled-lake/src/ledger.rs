@@ -6,19 +6,19 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake::kernel::{Action, Add};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use whocalled_types::{BlobFinding, Framing, Position, Table};
+use whocalled_types::{BlobFinding, Table};
 
-use crate::batch::{BlobAdvance, BlobState};
+use crate::batch::BlobAdvance;
 use crate::layout::{DATE, Layout, TableSpec, instant};
 use crate::read::read_file;
 use crate::{Error, statistics};
 
-const RANGE: &str = "range";
+pub(crate) const RANGE: &str = "range";
 const FILE: &str = "file";
 
 /// How the ledger is made. Its rows are of two kinds: `range`, one per blob range of a batch, and
@@ -162,141 +162,106 @@ impl Entry<'_> {
     }
 }
 
-/// What the ledger says: how far each blob is committed, and what the last batch consists of.
+/// The last batch of a ledger: the only one that may not be in every table yet.
 #[derive(Debug, Default)]
-pub(crate) struct LedgerState {
-    /// The last batch's number; 0 before the first.
+pub(crate) struct LastBatch {
+    /// Its number; 0 before the first.
     pub(crate) batch: i64,
-    pub(crate) positions: BTreeMap<String, BlobState>,
-    /// Where blobs were read from.
-    pub(crate) archives: BTreeSet<String>,
-    /// The last batch's file actions.
-    pub(crate) actions: BTreeMap<Table, Vec<Action>>,
+    /// The tables that it has file actions of.
+    tables: BTreeSet<Table>,
+    /// The files of the ledger that hold it; one, as far as we write them.
+    files: Vec<Add>,
 }
 
-impl LedgerState {
-    /// Reads a ledger's files.
+impl LastBatch {
+    /// Finds it in the files whose statistics say that it is there. Its actions are left, which are
+    /// long and rarely needed.
     pub(crate) async fn read(store: &Arc<dyn ObjectStore>, layout: &Layout, files: &[Add]) -> Result<Self, Error> {
-        let mut state = Self::default();
-        for file in files {
-            let mut rows = read_file(store, layout, file, Some(&without_files(&layout.schema)))?;
+        let highest = files.iter().filter_map(batch_max).max();
+        let files = files.iter().filter(|file| batch_max(file).is_none_or(|it| Some(it) == highest));
+        let mut last = Self { files: files.cloned().collect(), ..Self::default() };
+        for file in &last.files {
+            let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name"]))?;
             while let Some(rows) = rows.try_next().await? {
-                state.fold(&rows)?;
+                let highest = arrow::compute::max(integers(&rows, "batch")?).unwrap_or(0);
+                if highest > last.batch {
+                    (last.batch, last.tables) = (highest, BTreeSet::new());
+                }
+                let tables = file_rows(&rows, last.batch)?.map(|row| table_at(&rows, row));
+                last.tables.extend(tables.collect::<Result<BTreeSet<_>, _>>()?);
             }
         }
-        for file in files {
-            if statistics::largest(file.stats.as_deref(), "batch").is_some_and(|largest| largest < state.batch) {
-                continue;
-            }
+        Ok(last)
+    }
+
+    /// The tables that it has file actions of.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = Table> {
+        self.tables.iter().copied()
+    }
+
+    /// Its actions of these tables.
+    pub(crate) async fn actions(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        layout: &Layout,
+        tables: &BTreeSet<Table>,
+    ) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let mut actions: BTreeMap<Table, Vec<Action>> = BTreeMap::new();
+        if tables.is_empty() {
+            return Ok(actions);
+        }
+        for file in &self.files {
             let mut rows = read_file(store, layout, file, Some(&["batch", "kind", "table_name", "file"]))?;
             while let Some(rows) = rows.try_next().await? {
-                state.fold_actions(&rows)?;
+                let files = texts(&rows, "file")?;
+                for row in file_rows(&rows, self.batch)? {
+                    let table = table_at(&rows, row)?;
+                    if !tables.contains(&table) {
+                        continue;
+                    }
+                    let action = serde_json::from_str(files.value(row)).map_err(|error| {
+                        Error::damaged_ledger(format!("a file action of batch {} cannot be read: {error}", self.batch))
+                    })?;
+                    actions.entry(table).or_default().push(action);
+                }
             }
         }
-        Ok(state)
-    }
-
-    /// Takes in rows, in any order.
-    fn fold(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let batches = integers(rows, "batch")?;
-        self.batch = self.batch.max(arrow::compute::max(batches).unwrap_or(0));
-        let (kinds, archives) = (texts(rows, "kind")?, texts(rows, "archive")?);
-        for row in 0..rows.num_rows() {
-            if kinds.value(row) != RANGE {
-                continue;
-            }
-            if archives.is_valid(row) && !self.archives.contains(archives.value(row)) {
-                self.archives.insert(archives.value(row).to_owned());
-            }
-            let (blob, state) = range_of(rows, row)?;
-            self.positions.entry(blob).and_modify(|known| merge(known, &state)).or_insert(state);
-        }
-        Ok(())
-    }
-
-    fn fold_actions(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let (batches, kinds) = (integers(rows, "batch")?, texts(rows, "kind")?);
-        let (tables, files) = (texts(rows, "table_name")?, texts(rows, "file")?);
-        for row in (0..rows.num_rows()).filter(|row| batches.value(*row) == self.batch && kinds.value(*row) == FILE) {
-            let name = tables.value(row);
-            let table = Table::from_name(name)
-                .ok_or_else(|| Error::damaged_ledger(format!("batch {} has files of a table `{name}`", self.batch)))?;
-            let action = serde_json::from_str(files.value(row)).map_err(|error| {
-                Error::damaged_ledger(format!("a file action of batch {} cannot be read: {error}", self.batch))
-            })?;
-            self.actions.entry(table).or_default().push(action);
-        }
-        Ok(())
+        Ok(actions)
     }
 }
 
-/// The columns that positions are made of; `file` is long and only needed of the last batch.
-fn without_files(schema: &SchemaRef) -> Vec<&str> {
-    let unneeded = ["run_id", "from_bytes", "record_count", "table_name", "file_action", "file", DATE];
-    schema.fields().iter().map(|it| it.name().as_str()).filter(|it| !unneeded.contains(it)).collect()
+/// The `file` rows of a batch.
+fn file_rows(rows: &RecordBatch, batch: i64) -> Result<impl Iterator<Item = usize>, Error> {
+    let (batches, kinds) = (integers(rows, "batch")?, texts(rows, "kind")?);
+    Ok((0..rows.num_rows()).filter(move |row| batches.value(*row) == batch && kinds.value(*row) == FILE))
 }
 
-/// Joins what two ranges of one blob say: counts add up within a generation, and everything else
-/// is as the furthest range has it. That a blob is gone, or stays torn, is said by an empty
-/// range, which follows another of the same end.
-fn merge(known: &mut BlobState, other: &BlobState) {
-    let reach = |it: &BlobState| (it.position.generation, it.position.bytes, it.last_batch, it.gone, it.torn);
-    let (mut last, first) = if reach(other) > reach(known) { (other.clone(), &*known) } else { (known.clone(), other) };
-    if last.position.generation == first.position.generation {
-        last.row_count += first.row_count;
-        last.reject_count += first.reject_count;
-    }
-    *known = last;
+fn table_at(rows: &RecordBatch, row: usize) -> Result<Table, Error> {
+    let name = texts(rows, "table_name")?.value(row);
+    let batch = integers(rows, "batch")?.value(row);
+    Table::from_name(name).ok_or_else(|| Error::damaged_ledger(format!("batch {batch} has files of a table `{name}`")))
 }
 
-fn range_of(rows: &RecordBatch, row: usize) -> Result<(String, BlobState), Error> {
-    let blob = texts(rows, "blob")?.value(row).to_owned();
-    let count = |name: &str| {
-        let value = integers(rows, name)?.value(row);
-        u64::try_from(value).map_err(|_| Error::damaged_ledger(format!("{name} of blob {blob} is negative")))
-    };
-    let generations = column(rows, "generation")?.as_primitive_opt::<Int32Type>();
-    let generation = generations.and_then(|it| u32::try_from(it.value(row)).ok());
-    let framing = texts(rows, "framing")?.value(row);
-    let findings = texts(rows, "finding")?;
-    let position = Position {
-        generation: generation.ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has no generation")))?,
-        bytes: count("to_bytes")?,
-        framing: Framing::from_name(framing)
-            .ok_or_else(|| Error::damaged_ledger(format!("blob {blob} has an unknown framing `{framing}`")))?,
-        tail_bytes: count("tail_bytes")?,
-        tail_hash: texts(rows, "tail_hash")?.value(row).to_owned(),
-    };
-    let state = BlobState {
-        position,
-        created_at: instant_at(rows, "created_at", row)?,
-        modified_at: instant_at(rows, "modified_at", row)?,
-        listed_bytes: count("listed_bytes")?,
-        row_count: count("row_count")?,
-        reject_count: count("reject_count")?,
-        gone: findings.is_valid(row) && findings.value(row) == BlobFinding::Gone.name(),
-        torn: findings.is_valid(row) && findings.value(row) == BlobFinding::Torn.name(),
-        last_batch: integers(rows, "batch")?.value(row),
-        committed_at: instant_at(rows, "committed_at", row)?.unwrap_or_default(),
-    };
-    Ok((blob, state))
+/// The number of the last batch in a file of the ledger, if its statistics say so.
+pub(crate) fn batch_max(file: &Add) -> Option<i64> {
+    statistics::largest(file.stats.as_deref(), "batch")
 }
 
-fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
+pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
     rows.column_by_name(name).ok_or_else(|| Error::damaged_ledger(format!("it has no column {name}")))
 }
 
-fn integers<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, Error> {
+pub(crate) fn integers<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, Error> {
     let array = column(rows, name)?.as_primitive_opt::<Int64Type>();
     array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no integers")))
 }
 
-fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
+pub(crate) fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
     let array = column(rows, name)?.as_string_opt::<i32>();
     array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no text")))
 }
 
-fn instant_at(rows: &RecordBatch, name: &str, row: usize) -> Result<Option<DateTime<Utc>>, Error> {
+pub(crate) fn instant_at(rows: &RecordBatch, name: &str, row: usize) -> Result<Option<DateTime<Utc>>, Error> {
     let array = column(rows, name)?.as_primitive_opt::<TimestampMicrosecondType>();
     let array = array.ok_or_else(|| Error::damaged_ledger(format!("column {name} holds no instants")))?;
     Ok(array.is_valid(row).then(|| DateTime::from_timestamp_micros(array.value(row))).flatten())

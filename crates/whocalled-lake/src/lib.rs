@@ -20,7 +20,7 @@
 //! | prepare | Parquet files are written under names never used before | nothing is visible; the files are orphans | [`Lake::vacuum`] deletes them |
 //! | decide | one commit to `ledger`: every range of every blob, and every file action of every table, with `txn("whocalled", N)` | the batch is final, and in no table yet | [`Lake::recover`] applies it from the ledger, without the archive |
 //! | apply | one commit per table that has actions, with `txn("whocalled", N)` | the batch is in some tables | [`Lake::recover`] applies it to those whose `txn` is below N |
-//! | remember | positions in memory move | nothing is lost: positions are read from the ledger | - |
+//! | keep | now and then the sum of the ledger's ranges is written beside it | nothing is lost: it is made from the ledger, and for speed alone | a later run |
 //!
 //! What that rests on:
 //!
@@ -60,7 +60,9 @@ mod lake;
 mod layout;
 mod ledger;
 mod location;
+mod merge;
 mod optimize;
+mod positions;
 mod probe;
 mod read;
 mod receipts;

@@ -6,24 +6,24 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::DeltaOperation;
-use futures::TryStreamExt;
+use tracing::warn;
 use whocalled_types::Table;
 
-use crate::data_file::{date_of, remove, write_rows};
+use crate::commit::missing_file;
+use crate::data_file::{date_of, remove};
 use crate::delta::CommitOutcome;
 use crate::failpoint::{OPTIMIZE_FILE_WRITTEN, OPTIMIZE_LEDGER_AFTER, OPTIMIZE_LEDGER_BEFORE};
-use crate::ledger::Entry;
-use crate::read::read_file;
+use crate::ledger::{Entry, batch_max};
+use crate::merge::merge;
 use crate::{Error, Lake, statistics};
 
-/// How many rows become one file at most.
-const GROUP_ROWS_MAX: u64 = 4_000_000;
-/// How many bytes of rows are held at a time to become one file, one file more apart.
-const GROUP_MEMORY_MAX: usize = 1 << 30;
+/// How many files become one at most: all of them are open at the same time, with a page of each column.
+const GROUP_FILES_MAX: usize = 32;
+/// How often a compaction is committed again because another batch has overtaken it.
+const DECIDE_ATTEMPTS: usize = 5;
 
 /// What compaction did to a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,10 +40,22 @@ pub struct Optimized {
     pub rows: u64,
 }
 
+impl Optimized {
+    fn add(&mut self, other: Self) {
+        self.files_removed += other.files_removed;
+        self.files_added += other.files_added;
+        self.bytes_removed += other.bytes_removed;
+        self.bytes_added += other.bytes_added;
+        self.rows += other.rows;
+    }
+}
+
 impl Lake {
     /// Replaces the small files of each table and date by files of about `target_bytes`, the
-    /// ledger's too. Tables without anything to do are not in the answer. Another run that commits
-    /// meanwhile makes this fail with [`Error::Conflict`], and the lake is as it was.
+    /// ledger's too. Tables without anything to do are not in the answer. Another run that replaces
+    /// the same files meanwhile makes this fail with [`Error::Conflict`], and the lake is as it was.
+    ///
+    /// Takes about `target_bytes` of memory, and some 256 MiB, however large the lake is.
     pub async fn optimize(
         &mut self,
         run_id: &str,
@@ -51,25 +63,53 @@ impl Lake {
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<Table, Optimized>, Error> {
         self.check_recovered()?;
-        let mut optimized = BTreeMap::new();
+        let mut optimized: BTreeMap<Table, Optimized> = BTreeMap::new();
         for table in Table::ALL {
-            let label = if table == Table::Ledger { self.ledger.batch } else { self.ledger.batch + 1 };
-            let (actions, done) = self.compact(table, target_bytes, label, now).await?;
-            if actions.is_empty() {
-                continue;
+            // Until no files are left that belong together: many small ones take a second round.
+            loop {
+                let (actions, done) = self.compact(table, target_bytes, now).await?;
+                if actions.is_empty() {
+                    break;
+                }
+                if table == Table::Ledger {
+                    self.positions().await?;
+                    self.commit_ledger(actions, target_bytes, now).await?;
+                } else {
+                    self.commit_compacted(run_id, BTreeMap::from([(table, actions)]), now).await?;
+                }
+                optimized.entry(table).or_default().add(done);
             }
-            if table == Table::Ledger {
-                self.commit_ledger(actions, target_bytes, now).await?;
-            } else {
-                let actions = BTreeMap::from([(table, actions)]);
-                let entry =
-                    Entry { batch: label, run_id, archive: None, committed_at: now, advances: &[], actions: &actions };
-                self.decide(&entry).await?;
-                self.apply(now).await?;
-            }
-            optimized.insert(table, done);
+        }
+        if optimized.contains_key(&Table::Ledger) {
+            self.keep_positions(true).await?;
         }
         Ok(optimized)
+    }
+
+    /// Commits a table's compaction as a batch. One that another batch has overtaken is as good after
+    /// it, if that has left the files alone.
+    async fn commit_compacted(
+        &mut self,
+        run_id: &str,
+        actions: BTreeMap<Table, Vec<Action>>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        for _ in 0..DECIDE_ATTEMPTS {
+            let batch = self.ledger.batch + 1;
+            let entry = Entry { batch, run_id, archive: None, committed_at: now, advances: &[], actions: &actions };
+            match self.decide(&entry, BTreeMap::new()).await {
+                Ok(()) => return self.apply(now).await,
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.recover(now).await?;
+            for (table, actions) in &actions {
+                if missing_file(self.table(*table)?, actions)?.is_some() {
+                    return Err(Error::Conflict { batch });
+                }
+            }
+        }
+        Err(Error::Conflict { batch: self.ledger.batch + 1 })
     }
 
     /// Writes the new files of a table; they are not committed.
@@ -77,27 +117,37 @@ impl Lake {
         &self,
         table: Table,
         target_bytes: u64,
-        label: i64,
         now: DateTime<Utc>,
     ) -> Result<(Vec<Action>, Optimized), Error> {
-        let mut compaction = Compaction {
-            lake: self,
-            table,
-            label: label.to_string(),
-            now,
-            files: Vec::new(),
-            rows: Vec::new(),
-            memory: 0,
-            actions: Vec::new(),
-            done: Optimized::default(),
-        };
-        for group in groups(self.table(table)?.adds()?, target_bytes) {
-            for add in group {
-                compaction.push(add).await?;
-            }
-            compaction.flush().await?;
+        let (layout, store) = (&self.table(table)?.layout, self.storage.store());
+        let mut adds = self.table(table)?.adds()?;
+        if table == Table::Ledger {
+            // The last batch is read at every start: it stays in a small file.
+            adds.retain(|add| batch_max(add).is_some_and(|it| it < self.ledger.batch));
         }
-        Ok((compaction.actions, compaction.done))
+        let (mut actions, mut done) = (Vec::new(), Optimized::default());
+        for group in groups(adds, target_bytes) {
+            let Some(merged) = merge(store, layout, &group, "compacted", now).await? else {
+                warn!(%table, "a file is not sorted: it and those beside it are not compacted");
+                continue;
+            };
+            self.failpoints.hit(OPTIMIZE_FILE_WRITTEN)?;
+            let before = group.iter().map(|it| statistics::row_count(it.stats.as_deref())).sum::<Option<u64>>();
+            if before.is_some_and(|before| before != merged.row_count) {
+                let reason = format!("{before:?} rows became {} by compaction", merged.row_count);
+                return Err(Error::damaged(table, reason));
+            }
+            done.rows += merged.row_count;
+            done.files_added += 1;
+            done.bytes_added += size(&merged.add);
+            for add in &group {
+                done.files_removed += 1;
+                done.bytes_removed += size(add);
+                actions.push(Action::Remove(remove(add, false, now)));
+            }
+            actions.push(Action::Add(Add { data_change: false, ..merged.add }));
+        }
+        Ok((actions, done))
     }
 
     /// The ledger's own compaction is conditional on its version, as every batch's decision is.
@@ -114,66 +164,12 @@ impl Lake {
         if self.table_mut(Table::Ledger)?.commit(actions, operation, None, now).await? == CommitOutcome::Moved {
             return Err(Error::Conflict { batch: self.ledger.batch + 1 });
         }
+        let adds = self.table(Table::Ledger)?.adds()?;
+        if let Some(positions) = self.positions.get_mut() {
+            positions.moved_to(&adds);
+        }
         self.failpoints.hit(OPTIMIZE_LEDGER_AFTER)?;
         self.stale = false;
-        Ok(())
-    }
-}
-
-/// The compaction of one table: the files that are to become one, and what became of others.
-struct Compaction<'a> {
-    lake: &'a Lake,
-    table: Table,
-    label: String,
-    now: DateTime<Utc>,
-    files: Vec<Add>,
-    rows: Vec<RecordBatch>,
-    /// How many bytes `rows` take.
-    memory: usize,
-    actions: Vec<Action>,
-    done: Optimized,
-}
-
-impl Compaction<'_> {
-    async fn push(&mut self, add: Add) -> Result<(), Error> {
-        let layout = &self.lake.table(self.table)?.layout;
-        let rows: Vec<RecordBatch> = read_file(self.lake.storage.store(), layout, &add, None)?.try_collect().await?;
-        let memory: usize = rows.iter().map(RecordBatch::get_array_memory_size).sum();
-        if self.memory + memory > GROUP_MEMORY_MAX {
-            self.flush().await?;
-        }
-        self.files.push(add);
-        self.rows.extend(rows);
-        self.memory += memory;
-        Ok(())
-    }
-
-    /// Writes the rows that are held as one file. A single file is left as it is.
-    async fn flush(&mut self) -> Result<(), Error> {
-        let (files, rows) = (std::mem::take(&mut self.files), std::mem::take(&mut self.rows));
-        self.memory = 0;
-        if files.len() < 2 {
-            return Ok(());
-        }
-        let (layout, store) = (&self.lake.table(self.table)?.layout, self.lake.storage.store());
-        let before: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        let hit = || self.lake.failpoints.hit(OPTIMIZE_FILE_WRITTEN);
-        let written = write_rows(store, self.table.name(), layout, rows, &self.label, self.now, hit).await?;
-        let after: u64 = written.iter().map(|it| it.row_count).sum();
-        if after != before as u64 {
-            return Err(Error::damaged(self.table, format!("{before} rows became {after} by compaction")));
-        }
-        self.done.rows += after;
-        for add in files {
-            self.done.files_removed += 1;
-            self.done.bytes_removed += size(&add);
-            self.actions.push(Action::Remove(remove(&add, false, self.now)));
-        }
-        for file in written {
-            self.done.files_added += 1;
-            self.done.bytes_added += size(&file.add);
-            self.actions.push(Action::Add(Add { data_change: false, ..file.add }));
-        }
         Ok(())
     }
 }
@@ -190,15 +186,13 @@ fn groups(adds: Vec<Add>, target_bytes: u64) -> Vec<Vec<Add>> {
     let mut groups = Vec::new();
     for mut adds in dates.into_values() {
         adds.sort_by(|left, right| (left.modification_time, &left.path).cmp(&(right.modification_time, &right.path)));
-        let (mut group, mut bytes, mut rows) = (Vec::new(), 0, 0);
+        let (mut group, mut bytes) = (Vec::new(), 0);
         for add in adds {
-            let add_rows = statistics::row_count(add.stats.as_deref()).unwrap_or(0);
-            if bytes + size(&add) > target_bytes || rows + add_rows > GROUP_ROWS_MAX {
+            if bytes + size(&add) > target_bytes || group.len() == GROUP_FILES_MAX {
                 groups.push(std::mem::take(&mut group));
-                (bytes, rows) = (0, 0);
+                bytes = 0;
             }
             bytes += size(&add);
-            rows += add_rows;
             group.push(add);
         }
         groups.push(group);

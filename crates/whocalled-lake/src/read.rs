@@ -34,6 +34,17 @@ pub(crate) fn read_file(
     add: &Add,
     columns: Option<&[&str]>,
 ) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
+    read_rows(store, layout, add, columns, READ_ROWS)
+}
+
+/// As [`read_file`], with so many rows at a time at most.
+pub(crate) fn read_rows(
+    store: &Arc<dyn ObjectStore>,
+    layout: &Layout,
+    add: &Add,
+    columns: Option<&[&str]>,
+    batch_rows: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
     let path = object_path(&layout.table, &add.path);
     let date = date_of(&add.partition_values);
     let wanted = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
@@ -47,7 +58,7 @@ pub(crate) fn read_file(
         let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
         let names = schema.fields().iter().map(|it| it.name().as_str());
         let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        let rows = builder.with_projection(mask).with_batch_size(READ_ROWS).build().map_err(failed)?;
+        let rows = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(failed)?;
         let place = path.to_string();
         Ok(rows.map(move |rows| {
             let rows = rows.map_err(|source| Error::Parquet { path: place.clone(), source })?;

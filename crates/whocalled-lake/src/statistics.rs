@@ -15,8 +15,19 @@ use crate::layout::Layout;
 pub(crate) const TEXT_BYTES_MAX: usize = 512;
 
 /// The columns that are worth a place in the log: those by which files are told apart.
-const COLUMNS: [&str; 8] =
-    ["time", "account", "correlation_id", "object_id", "blob", "generation", "batch", "committed_at"];
+const COLUMNS: [&str; 11] = [
+    "time",
+    "account",
+    "operation",
+    "status",
+    "ip_prefix",
+    "correlation_id",
+    "object_id",
+    "blob",
+    "generation",
+    "batch",
+    "committed_at",
+];
 
 /// The statistics of a new file, from its own footer.
 pub(crate) fn of_file(layout: &Layout, metadata: &ParquetMetaData) -> Result<String, Error> {

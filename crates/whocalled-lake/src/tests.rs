@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod export;
+mod growth;
 mod lossy;
 mod maintenance;
 mod place;
@@ -24,7 +25,7 @@ use whocalled_types::{Advance, Framing, Position, Table};
 
 use crate::layout::instant;
 use crate::read::read_file;
-use crate::{Batch, BlobAdvance, Error, Failpoints, Lake, LakeLocation, StorageOptions, TableSpec};
+use crate::{Batch, BlobAdvance, BlobState, Error, Failpoints, Lake, LakeLocation, StorageOptions, TableSpec};
 
 /// The tables that records of the test archive go to, in turn.
 const TABLES: [Table; 3] = [Table::RequestResponse, Table::Audit, Table::Rejects];
@@ -93,7 +94,7 @@ impl Archive {
     fn batch(&self, lake: &Lake) -> Batch {
         let mut batch = Batch { run_id: "run-1".to_owned(), archive: "directory".to_owned(), ..Batch::default() };
         for (blob, (generation, records)) in &self.0 {
-            let position = lake.positions().get(blob).map(|state| &state.position);
+            let position = known(lake).get(blob).map(|state| &state.position);
             let from = position.filter(|it| it.generation == *generation).map_or(0, |it| it.bytes);
             let new: Vec<u64> = (from / RECORD_BYTES..*records).collect();
             if new.is_empty() && position.is_some_and(|it| it.generation == *generation) {
@@ -208,14 +209,19 @@ async fn keys(lake: &Lake) -> BTreeMap<Table, Vec<Key>> {
 /// The lake holds every record of the archive once, and nothing else, and says so.
 async fn assert_holds(lake: &Lake, archive: &Archive) {
     assert_eq!(keys(lake).await, archive.keys());
-    let blobs: BTreeSet<&String> = lake.positions().keys().collect();
+    let blobs: BTreeSet<&String> = known(lake).keys().collect();
     assert_eq!(blobs, archive.0.keys().collect());
     for (blob, (generation, records)) in &archive.0 {
-        let state = &lake.positions()[blob];
+        let state = &known(lake)[blob];
         assert_eq!((state.position.generation, state.position.bytes), (*generation, records * RECORD_BYTES), "{blob}");
         assert_eq!(state.row_count + state.reject_count, *records, "{blob}");
         assert_eq!(state.position.tail_hash, format!("hash of {records}"));
     }
+}
+
+/// The positions of a lake, where a test cannot wait for them.
+fn known(lake: &Lake) -> &BTreeMap<String, BlobState> {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(lake.positions())).unwrap()
 }
 
 fn location(directory: &Path) -> LakeLocation {

@@ -97,7 +97,11 @@ pub async fn plan(archive: &Archive, lake: Option<&Lake>, options: &Options) -> 
         None => Seen::default(),
     };
     let hours = seen.hours(archive, &options.selection, now);
-    list(archive, lake.map_or(&none, Lake::positions), options, hours).await
+    let positions = match lake {
+        Some(lake) => lake.positions().await?,
+        None => &none,
+    };
+    list(archive, positions, options, hours).await
 }
 
 async fn list(
@@ -143,14 +147,14 @@ pub async fn run(archive: &Archive, lake: &mut Lake, options: &Options) -> Run {
 
 /// The run itself, which the receipt follows.
 async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt: &mut Receipt) -> Result<(), Error> {
-    check_archive(archive, lake)?;
+    check_archive(archive, lake).await?;
     let seen = kept::seen(lake, archive).await?;
     receipt.seen = seen.clone();
     receipt.hours = seen.hours(archive, &options.selection, receipt.started_at);
     update(receipt, archive, options);
     kept::keep(lake, receipt).await?;
 
-    let mut plan = list(archive, lake.positions(), options, receipt.hours).await?;
+    let mut plan = list(archive, lake.positions().await?, options, receipt.hours).await?;
     receipt.blobs_listed = plan.blob_count;
     receipt.bytes_listed = plan.listed_bytes;
     receipt.bytes_already_committed = plan.committed_bytes;
@@ -197,10 +201,10 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
 
 /// One lake holds one archive, since another account's blobs may have the same names. A directory
 /// may be a copy of any archive, and is taken for the one that the lake holds.
-fn check_archive(archive: &Archive, lake: &Lake) -> Result<(), Error> {
+async fn check_archive(archive: &Archive, lake: &Lake) -> Result<(), Error> {
     let given = archive.identity();
     let is_account = |identity: &str| identity.starts_with("http");
-    match lake.archives().iter().find(|recorded| is_account(recorded) && **recorded != given) {
+    match lake.archives().await?.iter().find(|recorded| is_account(recorded) && **recorded != given) {
         Some(recorded) if is_account(&given) => Err(Error::OtherArchive { recorded: recorded.clone(), given }),
         _ => Ok(()),
     }

@@ -7,6 +7,7 @@
 mod resources;
 mod runs;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,7 +16,7 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
-use whocalled_lake::{KeptReceipt, Lake};
+use whocalled_lake::{BlobState, KeptReceipt};
 
 use crate::error::Error;
 use crate::render::Format;
@@ -29,8 +30,13 @@ use crate::session::Answer;
 ///
 /// # Errors
 /// When the columns cannot be built, which is a defect.
-pub fn status(lake: &Lake, seal_after: TimeDelta, now: DateTime<Utc>, format: Format) -> Result<Answer, Error> {
-    let resources = resources::of(lake.positions(), seal_after, now);
+pub fn status(
+    positions: &BTreeMap<String, BlobState>,
+    seal_after: TimeDelta,
+    now: DateTime<Utc>,
+    format: Format,
+) -> Result<Answer, Error> {
+    let resources = resources::of(positions, seal_after, now);
     if is_for_people(format) { resources::for_people(&resources, now) } else { resources::for_programs(&resources) }
 }
 

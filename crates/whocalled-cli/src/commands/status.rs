@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context, args: &Status) -> anyhow::Result<()> 
     }
     let answer = match args.runs {
         Some(count_max) => runs(&lake.receipts(count_max).await?, format)?,
-        None => status(&lake, seal_after, now(), format)?,
+        None => status(lake.positions().await?, seal_after, now(), format)?,
     };
     to_stdout(answer, format).await?;
     Ok(())

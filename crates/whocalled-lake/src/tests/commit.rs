@@ -131,7 +131,7 @@ async fn several_ranges_of_a_blob_may_share_a_batch() {
 
 /// An empty range of a blob, with what was found.
 fn found(lake: &Lake, blob: &str, finding: Option<BlobFinding>) -> Batch {
-    let state = &lake.positions()[blob];
+    let state = &known(lake)[blob];
     let advance = BlobAdvance {
         blob: blob.to_owned(),
         advance: Advance { from: state.position.bytes, to: state.position.clone() },
@@ -154,14 +154,14 @@ async fn a_blob_that_is_gone_keeps_its_rows_and_may_come_back() {
     archive.convert(&mut lake).await.unwrap();
     let is_gone = async |lake: &Lake| {
         let read = open(&directory).await;
-        assert_eq!(read.positions()["c/a"], lake.positions()["c/a"], "from the ledger and in memory");
+        assert_eq!(known(&read)["c/a"], known(lake)["c/a"], "from the ledger and in memory");
         assert_holds(&read, &archive).await;
-        read.positions()["c/a"].gone
+        known(&read)["c/a"].gone
     };
     assert!(!is_gone(&lake).await);
     lake.commit(found(&lake, "c/a", Some(BlobFinding::Gone)), now()).await.unwrap();
     assert!(is_gone(&lake).await);
-    assert!(!lake.positions()["c/b"].gone);
+    assert!(!known(&lake)["c/b"].gone);
     lake.optimize("run-2", 64 << 20, now()).await.unwrap();
     assert!(is_gone(&lake).await, "compaction forgets nothing");
 
@@ -172,7 +172,7 @@ async fn a_blob_that_is_gone_keeps_its_rows_and_may_come_back() {
     let mut grown = archive.batch(&lake);
     grown.advances[0].finding = Some(BlobFinding::Reopened);
     lake.commit(grown, now()).await.unwrap();
-    assert!(!lake.positions()["c/a"].gone, "it is back, and has grown");
+    assert!(!known(&lake)["c/a"].gone, "it is back, and has grown");
     assert_holds(&open(&directory).await, &archive).await;
 
     let findings: Vec<Option<String>> = read(&lake, Table::Ledger).await.iter().flat_map(texts_of_finding).collect();
@@ -194,7 +194,7 @@ async fn the_phase_of_a_blob_follows_from_its_last_commit() {
     archive.convert(&mut lake).await.unwrap();
     let (begin, seal_after) = (DateTime::from_timestamp(1_793_451_600, 0).unwrap(), TimeDelta::hours(3));
     let state = |modified: i64, committed: i64, left: u64| {
-        let mut state = lake.positions()[blob].clone();
+        let mut state = known(&lake)[blob].clone();
         state.modified_at = Some(begin + TimeDelta::minutes(modified));
         state.committed_at = begin + TimeDelta::minutes(committed);
         state.listed_bytes += left;

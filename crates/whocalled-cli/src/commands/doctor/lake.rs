@@ -53,7 +53,10 @@ fn remedy(error: &Error) -> &'static str {
 }
 
 async fn identity(lake: &Lake, bytes: u64) -> Line {
-    let blobs = counted(lake.positions().len() as u64, "blob");
+    let blobs = match lake.positions().await {
+        Ok(positions) => counted(positions.len() as u64, "blob"),
+        Err(error) => return Line::fail(AREA, "lake", reason(error), "see docs/how-to/troubleshooting.md, section 4"),
+    };
     let made_by = match lake.made_by().await {
         Ok((format, version)) => format!("format {format}, made by {version}"),
         Err(error) => return Line::fail(AREA, "lake", reason(error), "see docs/how-to/troubleshooting.md, section 4"),

@@ -16,7 +16,8 @@ pub(super) async fn compare<'a>(
     lake: &'a Lake,
     verification: &mut Verification,
 ) -> anyhow::Result<BTreeSet<&'a str>> {
-    let mut missing: BTreeSet<&str> = lake.positions().keys().map(String::as_str).collect();
+    let positions = lake.positions().await?;
+    let mut missing: BTreeSet<&str> = positions.keys().map(String::as_str).collect();
     for container in archive.containers().await? {
         let mut pages = archive.list(&container, "");
         while let Some(page) = pages.try_next().await? {
@@ -24,7 +25,7 @@ pub(super) async fn compare<'a>(
                 let name = blob.name.to_string();
                 missing.remove(name.as_str());
                 verification.blobs_listed += 1;
-                let state = lake.positions().get(&name);
+                let state = positions.get(&name);
                 let committed = state.map_or(0, |state| state.position.bytes);
                 verification.bytes_behind += blob.bytes.saturating_sub(committed);
                 verification.blobs_new += u64::from(state.is_none() && blob.bytes > 0);

@@ -42,7 +42,7 @@ pub(super) async fn compare(
     let limits = Limits::STANDARD;
     let session = source.session;
     let recounter = Recounter::new(source.archive, &limits);
-    let chosen = choose(source, sample, verification.seed);
+    let chosen = choose(source, source.lake.positions().await?, sample, verification.seed);
     display.begun(chosen.iter().map(|(_, state)| state.position.bytes).sum());
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {
@@ -68,12 +68,14 @@ pub(super) async fn compare(
 }
 
 /// The blobs of the sample by name: those whose names come first when hashed with the seed.
-fn choose<'a>(source: &Source<'a>, sample: usize, seed: u64) -> Vec<Chosen<'a>> {
-    let lake = source.lake;
-    let there = lake
-        .positions()
-        .iter()
-        .filter(|(blob, state)| state.position.bytes > 0 && !source.gone.contains(blob.as_str()));
+fn choose<'a>(
+    source: &Source<'a>,
+    positions: &'a BTreeMap<String, BlobState>,
+    sample: usize,
+    seed: u64,
+) -> Vec<Chosen<'a>> {
+    let there =
+        positions.iter().filter(|(blob, state)| state.position.bytes > 0 && !source.gone.contains(blob.as_str()));
     let mut chosen: Vec<Chosen<'_>> = if sample == usize::MAX {
         there.map(|(blob, state)| (blob.as_str(), state)).collect()
     } else {
@@ -86,7 +88,7 @@ fn choose<'a>(source: &Source<'a>, sample: usize, seed: u64) -> Vec<Chosen<'a>> 
                 first.pop();
             }
         }
-        first.into_iter().filter_map(|(_, blob)| Some((blob, lake.positions().get(blob)?))).collect()
+        first.into_iter().filter_map(|(_, blob)| Some((blob, positions.get(blob)?))).collect()
     };
     chosen.sort_unstable_by_key(|(blob, _)| *blob);
     chosen

@@ -137,7 +137,7 @@ pub(super) async fn rows(session: &Session, lake: &Lake, verification: &mut Veri
 /// blobs at a time, so that memory does not grow with the lake.
 pub(super) async fn places(session: &Session, lake: &Lake, verification: &mut Verification) -> anyhow::Result<()> {
     let (mut after, mut row_count) = (None, 0);
-    for (blob, state) in lake.positions() {
+    for (blob, state) in lake.positions().await? {
         row_count += state.row_count + state.reject_count;
         if row_count >= PLACES_ROWS_MAX {
             places_between(session, after, Some(blob), verification).await?;
