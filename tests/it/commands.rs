@@ -80,6 +80,29 @@ fn all_three_tiers_occur_and_probabilities_sum_to_one_at_most() {
 }
 
 #[test]
+fn records_are_told_apart_as_the_views_say() {
+    // Over a lake these two are not answered by their SQL, which this is.
+    let by_sql = "SELECT count(*) AS records, count(DISTINCT correlation_id) AS ids, sum(blob_offset) AS offsets \
+         FROM request_response AS r WHERE correlation_id IS NULL OR correlation_id IN \
+         (SELECT correlation_id FROM request_response GROUP BY correlation_id HAVING count(*) > 1)";
+    let repeated = sql(by_sql);
+    assert!(repeated[0]["ids"].as_u64() > Some(0), "{repeated:?}");
+    let all = "SELECT count(*) AS records, count(DISTINCT correlation_id) AS ids, sum(blob_offset) AS offsets FROM";
+    assert_eq!(sql(&format!("{all} repeated_records")), repeated);
+    let together = format!("{all} (SELECT * FROM repeated_records UNION ALL SELECT * FROM single_records) AS r");
+    assert_eq!(sql(&together), sql(&format!("{all} request_response")));
+    // One id, which is found without looking at the others.
+    for (view, other) in [("repeated_records", "single_records"), ("single_records", "repeated_records")] {
+        let one = sql(&format!("SELECT correlation_id FROM {view} WHERE correlation_id IS NOT NULL LIMIT 1"));
+        let id = one[0]["correlation_id"].as_str().expect("an id");
+        let records = |view: &str| sql(&format!("SELECT blob_offset FROM {view} WHERE correlation_id = '{id}'")).len();
+        assert_eq!((records(view), records(other)), (records("request_response"), 0));
+        let calls = sql(&format!("SELECT tier FROM attributed_calls WHERE correlation_id = '{id}'"));
+        assert_eq!(calls.len(), 1);
+    }
+}
+
+#[test]
 fn every_report_runs_in_every_format() {
     let scratch = TempDir::new().expect("a scratch directory");
     let lake = tenant().join("lake");

@@ -9,8 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session as PlanningSession;
+use datafusion::common::{Constraint, Constraints, Dependency};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::Result;
@@ -25,6 +27,8 @@ pub(crate) struct KeptView {
     name: &'static str,
     plan: LogicalPlan,
     schema: SchemaRef,
+    /// Which columns identify a row, as the plan's groups tell.
+    constraints: Constraints,
     rows: OnceCell<Rows>,
 }
 
@@ -36,19 +40,44 @@ struct Rows {
 
 impl KeptView {
     pub(crate) fn new(name: &'static str, plan: LogicalPlan) -> Self {
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        Self { name, plan, schema, rows: OnceCell::new() }
+        let schema = owned(plan.schema().as_arrow());
+        let keys = plan.schema().functional_dependencies().iter().filter(|it| it.mode == Dependency::Single);
+        let keys = keys.map(|it| Constraint::Unique(it.source_indices.clone())).collect();
+        Self { name, plan, schema, constraints: Constraints::new_unverified(keys), rows: OnceCell::new() }
     }
 
     async fn compute(&self, state: &dyn PlanningSession) -> Result<Rows> {
         let plan = state.create_physical_plan(&self.plan).await?;
-        let partitions = collect_partitioned(plan, state.task_ctx()).await?;
+        let mut partitions = collect_partitioned(plan, state.task_ctx()).await?;
+        for batches in &mut partitions {
+            *batches = vec![compact(&self.schema, batches)?];
+        }
         let reservation = MemoryConsumer::new(format!("view {}", self.name)).register(&state.runtime_env().memory_pool);
         let bytes = partitions.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
         reservation.try_grow(bytes)?;
         tracing::debug!(view = self.name, bytes, "view kept");
         Ok(Rows { partitions, _reservation: reservation })
     }
+}
+
+/// The rows as one batch whose text is its own: views would hold on to the pages of the files that they
+/// come from, and each operator that reorders rows would hand on all pages of all batches.
+fn compact(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let owned = batches.iter().map(|batch| {
+        let columns =
+            batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()));
+        RecordBatch::try_new(Arc::clone(schema), columns.collect::<std::result::Result<_, _>>()?)
+    });
+    Ok(concat_batches(schema, &owned.collect::<std::result::Result<Vec<_>, _>>()?)?)
+}
+
+/// The schema with text of its own in place of views.
+fn owned(schema: &Schema) -> SchemaRef {
+    let owned = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(owned).collect::<Vec<_>>()))
 }
 
 impl fmt::Debug for KeptView {
@@ -60,6 +89,10 @@ impl fmt::Debug for KeptView {
 impl TableProvider for KeptView {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn table_type(&self) -> TableType {

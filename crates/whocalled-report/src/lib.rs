@@ -17,9 +17,11 @@ mod parameters;
 mod provider;
 pub mod reference;
 mod render;
+mod repeats;
 pub mod reports;
 mod session;
 mod status;
+mod unused_joins;
 mod views;
 
 pub use error::Error;

@@ -16,17 +16,22 @@ use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{DFSchema, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, col, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
+use parquet::arrow::async_reader::AsyncFileReader;
 use whocalled_lake::DataFile;
 use whocalled_types::Table;
 
@@ -57,7 +62,7 @@ impl LakeTable {
     /// `schema` is the table's, in which `date` may be anywhere; it is moved last.
     pub(crate) fn new(table: Table, schema: &SchemaRef, files: Vec<DataFile>, store: ObjectStoreUrl) -> Self {
         let (mut fields, date): (Vec<_>, Vec<_>) =
-            schema.fields().iter().map(Arc::clone).partition(|field| field.name() != DATE);
+            with_views(schema).fields().iter().map(Arc::clone).partition(|field| field.name() != DATE);
         fields.extend(date);
         Self { table, schema: Arc::new(Schema::new(fields)), files, store }
     }
@@ -68,39 +73,100 @@ impl LakeTable {
         TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build()
     }
 
-    fn plan_scan(
+    /// Reads one of the files.
+    pub(crate) fn reader(&self, state: &dyn PlanningSession, file: &DataFile) -> Result<Box<dyn AsyncFileReader>> {
+        let hint = state.config_options().execution.parquet.metadata_size_hint;
+        Ok(self.readers(state)?.create_reader(0, partitioned_file(file), hint, &ExecutionPlanMetricsSet::new())?)
+    }
+
+    pub(crate) fn plan_scan(
         &self,
         state: &dyn PlanningSession,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.plan_selected(state, projection, filters, limit, &|_| None)
+    }
+
+    /// One text column of the row groups that may have this value in it, and of others too.
+    pub(crate) fn plan_lookup(
+        &self,
+        state: &dyn PlanningSession,
+        column: &str,
+        value: &str,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let index = self.schema.index_of(column)?;
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let value = ScalarValue::Utf8View(Some(value.to_owned()));
+        let filter = state.create_physical_expr(col(column).eq(lit(value)), &schema)?;
+        let files = self.files_to_read(state, &[])?;
+        let source = self.source(state)?.with_predicate(filter);
+        Ok(DataSourceExec::from_data_source(
+            self.scan_of(state, source, files, &|_| None).with_projection_indices(Some(vec![index]))?.build(),
+        ))
+    }
+
+    /// A scan that reads of each file the rows that are selected; all, where none are.
+    pub(crate) fn plan_selected(
+        &self,
+        state: &dyn PlanningSession,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        selection: &(dyn Fn(&DataFile) -> Option<ParquetRowSelection> + Sync),
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.files_to_read(state, filters)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
+        let source = self.source(state)?;
+        let config = self.scan_of(state, source, files, selection);
+        let config = config.with_limit(limit).with_projection_indices(projection.cloned())?;
+        Ok(DataSourceExec::from_data_source(config.build()))
+    }
+
+    fn source(&self, state: &dyn PlanningSession) -> Result<ParquetSource> {
+        let options = TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        Ok(ParquetSource::new(self.table_schema())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(self.readers(state)?)))
+    }
+
+    /// What is read of a file's end is kept: views read a table several times.
+    fn readers(&self, state: &dyn PlanningSession) -> Result<CachedParquetFileReaderFactory> {
+        let runtime = state.runtime_env();
+        let cache = runtime.cache_manager.get_file_metadata_cache();
+        Ok(CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache))
+    }
+
+    fn scan_of(
+        &self,
+        state: &dyn PlanningSession,
+        source: ParquetSource,
+        files: Vec<&DataFile>,
+        selection: &(dyn Fn(&DataFile) -> Option<ParquetRowSelection> + Sync),
+    ) -> FileScanConfigBuilder {
         let row_count: Option<u64> = files.iter().map(|file| file.row_count).sum();
         let mut statistics = Statistics::new_unknown(&self.schema);
         if let Some(row_count) = row_count.and_then(|it| usize::try_from(it).ok()) {
             statistics.num_rows = Precision::Inexact(row_count);
         }
-        let options = TableParquetOptions {
-            global: state.config_options().execution.parquet.clone(),
-            ..TableParquetOptions::default()
+        let partitioned = |file: &DataFile| match selection(file) {
+            Some(selected) => partitioned_file(file).with_extension(selected),
+            None => partitioned_file(file),
         };
-        let source = ParquetSource::new(self.table_schema()).with_table_parquet_options(options);
-        let files = FileGroup::new(files.into_iter().map(partitioned_file).collect());
-        let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+        let files = FileGroup::new(files.into_iter().map(partitioned).collect());
+        FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(files.split_files(state.config().target_partitions()))
             .with_statistics(statistics)
-            .with_limit(limit)
-            .with_projection_indices(projection.cloned())?
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
     }
 
     /// The files whose date the filters and the session leave over.
-    fn files_to_read(&self, state: &dyn PlanningSession, filters: &[Expr]) -> Result<Vec<&DataFile>> {
+    pub(crate) fn files_to_read(&self, state: &dyn PlanningSession, filters: &[Expr]) -> Result<Vec<&DataFile>> {
         let dates = state.config().get_extension::<ScanDates>().filter(|_| holds_calls(self.table));
         let files: Vec<&DataFile> = self
             .files
@@ -121,6 +187,16 @@ impl LakeTable {
         let keep: &BooleanArray = keep.as_boolean();
         Ok(files.into_iter().enumerate().filter(|(i, _)| keep.is_valid(*i) && keep.value(*i)).map(|it| it.1).collect())
     }
+}
+
+/// A schema whose text is read as views into the pages of the files: a value that is one of few in its
+/// page takes 16 bytes, however long it is.
+pub(crate) fn with_views(schema: &Schema) -> Schema {
+    let view = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => Arc::clone(field),
+    };
+    Schema::new(schema.fields().iter().map(view).collect::<Vec<_>>())
 }
 
 /// Whether a table's rows are calls or belong to one, so that they lie within a day of it.

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{Days, NaiveDate};
+use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::datasource::{MemTable, TableProvider, ViewTable};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -24,8 +27,10 @@ use whocalled_types::Table;
 use crate::error::Error;
 use crate::kept::KeptView;
 use crate::parameters::{Parameters, Value};
-use crate::provider::{LakeTable, ScanDates};
+use crate::provider::{LakeTable, ScanDates, with_views};
+use crate::repeats::Repeats;
 use crate::reports::Report;
+use crate::unused_joins::UnusedJoins;
 use crate::views;
 
 /// Where the lake's own object store is registered. The scheme is ours, so that no location that a
@@ -36,6 +41,10 @@ const LAKE_URL: &str = "whocalled://lake";
 /// One for re-deliveries and for observations up to a day off, one because a request is logged
 /// after it was made.
 const MARGIN_DAYS: u64 = 2;
+
+/// How large the smaller side of a join may be to be shared by all cores.
+const BUILD_BYTES_MAX: usize = 256 << 20;
+const BUILD_ROWS_MAX: usize = 4 << 20;
 
 /// What a session may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +89,8 @@ pub struct Answer {
 /// Reads one snapshot of a lake; commits made after it was opened are not seen.
 pub struct Session {
     tables: BTreeMap<Table, Arc<dyn TableProvider>>,
+    /// The table of calls, where it is a lake's.
+    records: Option<Arc<LakeTable>>,
     relations: Vec<Relation>,
     /// Over everything.
     context: SessionContext,
@@ -97,11 +108,15 @@ impl Session {
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
         context.register_object_store(url.as_ref(), lake.object_store());
         let mut tables = BTreeMap::new();
+        let mut records = None;
         for table in Table::ALL {
-            let provider = LakeTable::new(table, &lake.schema(table)?, lake.files(table)?, url.clone());
-            tables.insert(table, Arc::new(provider) as Arc<dyn TableProvider>);
+            let provider = Arc::new(LakeTable::new(table, &lake.schema(table)?, lake.files(table)?, url.clone()));
+            if table == Table::RequestResponse {
+                records = Some(Arc::clone(&provider));
+            }
+            tables.insert(table, provider as Arc<dyn TableProvider>);
         }
-        Self::over(context, tables).await
+        Self::over(context, tables, records).await
     }
 
     /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
@@ -112,14 +127,18 @@ impl Session {
     pub async fn in_memory(schemas: &BTreeMap<Table, SchemaRef>, options: &SessionOptions) -> Result<Self, Error> {
         let mut tables = BTreeMap::new();
         for (table, schema) in schemas {
-            let provider = MemTable::try_new(Arc::clone(schema), vec![vec![]]).map_err(Error::running)?;
+            let provider = MemTable::try_new(Arc::new(with_views(schema)), vec![vec![]]).map_err(Error::running)?;
             tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
         }
-        Self::over(context(options)?, tables).await
+        Self::over(context(options)?, tables, None).await
     }
 
-    async fn over(context: SessionContext, tables: BTreeMap<Table, Arc<dyn TableProvider>>) -> Result<Self, Error> {
-        let views = register(&context, &tables).await?;
+    async fn over(
+        context: SessionContext,
+        tables: BTreeMap<Table, Arc<dyn TableProvider>>,
+        records: Option<Arc<LakeTable>>,
+    ) -> Result<Self, Error> {
+        let views = register(&context, &tables, records.as_ref()).await?;
         let table = |(table, provider): (&Table, &Arc<dyn TableProvider>)| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
@@ -127,7 +146,7 @@ impl Session {
             schema: provider.schema(),
         };
         let relations = tables.iter().map(table).chain(views).collect();
-        Ok(Self { tables, relations, context, recent: Mutex::new(None) })
+        Ok(Self { tables, records, relations, context, recent: Mutex::new(None) })
     }
 
     /// What queries can name: tables first, then views, each in the order of dependence.
@@ -231,8 +250,10 @@ impl Session {
             last: dates.end().checked_add_days(margin).unwrap_or(NaiveDate::MAX),
         };
         let config = self.context.copied_config().with_extension(Arc::new(scanned));
-        let context = SessionContext::new_with_config_rt(config, self.context.runtime_env());
-        register(&context, &self.tables).await?;
+        let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
+        let context =
+            SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
+        register(&context, &self.tables, self.records.as_ref()).await?;
         *recent = Some((dates, context.clone()));
         Ok(context)
     }
@@ -242,7 +263,9 @@ impl Session {
 async fn register(
     context: &SessionContext,
     tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
+    records: Option<&Arc<LakeTable>>,
 ) -> Result<Vec<Relation>, Error> {
+    let repeats = records.map(|table| Arc::new(Repeats::new(Arc::clone(table))));
     for (table, provider) in tables {
         context.register_table(table.name(), Arc::clone(provider)).map_err(Error::running)?;
     }
@@ -250,10 +273,11 @@ async fn register(
     for view in views::all()? {
         let failed = |source| Error::Relation { relation: format!("view {}", view.name), source: Box::new(source) };
         let plan = context.state().create_logical_plan(view.sql).await.map_err(failed)?;
-        let provider: Arc<dyn TableProvider> = if view.kept {
-            Arc::new(KeptView::new(view.name, plan))
-        } else {
-            Arc::new(ViewTable::new(plan, Some(view.sql.to_owned())))
+        let provider: Arc<dyn TableProvider> = match (view.name, &repeats) {
+            ("repeated_records", Some(repeats)) => Arc::new(repeats.view(true)),
+            ("single_records", Some(repeats)) => Arc::new(repeats.view(false)),
+            _ if view.kept => Arc::new(KeptView::new(view.name, plan)),
+            _ => Arc::new(ViewTable::new(plan, Some(view.sql.to_owned()))),
         };
         relations.push(Relation {
             name: view.name.to_owned(),
@@ -269,11 +293,26 @@ async fn register(
 /// A context with our settings and nothing registered.
 fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new().with_information_schema(true).with_target_partitions(options.threads.get());
-    // The lake's text is Utf8, and so is text in statements: one string type, and no casts between.
+    // Text is Utf8 everywhere but in what is read of the lake, and text in statements becomes either.
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    // Every core looks up in the same table of up to this size, rather than in its own part of it, for
+    // which the rows of both sides would have to be handed over.
+    config.options_mut().optimizer.hash_join_single_partition_threshold = BUILD_BYTES_MAX;
+    config.options_mut().optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS_MAX;
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let consumers_named = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers_named);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(Error::running)?;
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let mut rules = Optimizer::new().rules;
+    // Where joins have their keys, and subqueries are joins.
+    let place =
+        rules.iter().position(|rule| rule.name() == "extract_equijoin_predicate").map_or(rules.len(), |it| it + 1);
+    rules.insert(place, Arc::new(UnusedJoins));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_optimizer_rules(rules)
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }

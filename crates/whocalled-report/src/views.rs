@@ -16,16 +16,31 @@ pub(crate) struct View {
 
 /// The views that others read more than once, and that are small: as many rows as grants, as days
 /// on which principals were seen at addresses, or as hours in which keys were used.
-const KEPT: &[&str] = &["key_access", "presence", "grants", "pieces", "slots", "holder_scores"];
+const KEPT: &[&str] = &[
+    "key_access",
+    "sightings",
+    "principals",
+    "observed_hours",
+    "presence",
+    "grants",
+    "pieces",
+    "slots",
+    "holder_scores",
+    "slot_callers",
+];
 
 /// Every view, a view after those it reads.
 const FILES: &[(&str, &str)] = &[
     ("known_apps.sql", include_str!("sql/views/known_apps.sql")),
     ("weights.sql", include_str!("sql/views/weights.sql")),
+    ("repeated_records.sql", include_str!("sql/views/repeated_records.sql")),
+    ("single_records.sql", include_str!("sql/views/single_records.sql")),
     ("calls.sql", include_str!("sql/views/calls.sql")),
     ("key_access.sql", include_str!("sql/views/key_access.sql")),
+    ("sightings.sql", include_str!("sql/views/sightings.sql")),
     ("principals.sql", include_str!("sql/views/principals.sql")),
     ("observations.sql", include_str!("sql/views/observations.sql")),
+    ("observed_hours.sql", include_str!("sql/views/observed_hours.sql")),
     ("presence.sql", include_str!("sql/views/presence.sql")),
     ("grants.sql", include_str!("sql/views/grants.sql")),
     ("holders.sql", include_str!("sql/views/holders.sql")),
@@ -33,6 +48,7 @@ const FILES: &[(&str, &str)] = &[
     ("slots.sql", include_str!("sql/views/slots.sql")),
     ("holder_scores.sql", include_str!("sql/views/holder_scores.sql")),
     ("candidates.sql", include_str!("sql/views/candidates.sql")),
+    ("slot_callers.sql", include_str!("sql/views/slot_callers.sql")),
     ("call_slots.sql", include_str!("sql/views/call_slots.sql")),
     ("attribution.sql", include_str!("sql/views/attribution.sql")),
     ("attributed_calls.sql", include_str!("sql/views/attributed_calls.sql")),

@@ -17,91 +17,42 @@
 --   prefix), `shared_address` (several were), `key_not_logged` (one was: only the key itself would
 --   prove more). A tier for callers named by a gateway's log is foreseen between the two: API
 --   Management logs no Entra principal today.
-WITH summaries AS (
-  SELECT account_id, ip_prefix, slot_at, max(candidate_count) AS candidate_count, max(address_match_count) AS match_count,
-    max(CASE WHEN principal_id IS NULL THEN confidence END) AS unseen_confidence,
-    max(CASE WHEN principal_rank = 1 THEN principal_id END) AS first_id,
-    max(CASE WHEN principal_rank = 1 THEN confidence END) AS first_confidence,
-    max(CASE WHEN principal_rank = 1 THEN address END) AS address,
-    max(CASE WHEN principal_rank = 1 THEN entra END) AS entra,
-    max(CASE WHEN principal_rank = 1 THEN deliberation END) AS deliberation,
-    max(CASE WHEN principal_rank = 1 THEN rotation END) AS rotation,
-    max(CASE WHEN principal_rank = 1 THEN date_part('epoch', slot_at) - date_part('epoch', granted_at) END)
-      AS granted_seconds,
-    max(CASE WHEN principal_rank = 2 THEN principal_id END) AS second_id,
-    max(CASE WHEN principal_rank = 2 THEN confidence END) AS second_confidence
-  FROM candidates
-  GROUP BY account_id, ip_prefix, slot_at
-),
-worded AS (
-  SELECT account_id, ip_prefix, slot_at, candidate_count, first_id, first_confidence, second_id, second_confidence,
-    CASE
-      WHEN unseen_confidence > 0.5 THEN 'unseen_caller'
-      WHEN ip_prefix = '' AND first_confidence < 0.5 THEN 'address_hidden'
-    END AS unattributed,
-    CASE
-      WHEN ip_prefix = '' THEN 'address_hidden'
-      WHEN match_count = 0 THEN 'address_unseen'
-      WHEN match_count > 1 THEN 'shared_address'
-      ELSE 'key_not_logged'
-    END AS doubt,
-    concat(
-      CASE address
-        WHEN 'address_same_hour' THEN 'seen at this address prefix in the same hour; '
-        WHEN 'address_same_day' THEN 'seen at this address prefix on the same day; '
-        WHEN 'address_day_off' THEN 'seen at this address prefix a day before or after; '
-        WHEN 'address_same_week' THEN 'seen at this address prefix within a week; '
-        WHEN 'address_colleagues' THEN 'not seen at this address prefix, but others were; '
-        WHEN 'address_elsewhere' THEN 'not seen at this address prefix; '
-        ELSE 'no address logged; '
-      END,
-      CASE WHEN entra = 'entra_call' THEN 'calls with Entra from there; ' ELSE '' END,
-      'obtained keys ',
-      CASE
-        WHEN granted_seconds < 3600 THEN 'within the hour before'
-        WHEN granted_seconds < 172800 THEN concat(CAST(CAST(floor(granted_seconds / 3600) AS BIGINT) AS VARCHAR), ' h before')
-        ELSE concat(CAST(CAST(floor(granted_seconds / 86400) AS BIGINT) AS VARCHAR), ' days before')
-      END,
-      CASE deliberation WHEN 'grant_portal' THEN ' by opening a portal page' WHEN 'grant_deliberate' THEN ' by asking for them' ELSE '' END,
-      CASE rotation WHEN 'rotated_once' THEN '; one key regenerated since' ELSE '' END,
-      '; ', CAST(candidate_count AS VARCHAR), CASE candidate_count WHEN 1 THEN ' candidate' ELSE ' candidates' END
-    ) AS evidence
-  FROM summaries
-),
-decided AS (
+WITH decided AS (
   SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
     c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
     c.correlation_id, c.object_id, c.streaming, c.deployment, c.model, c.model_version, c.request_bytes,
     c.response_bytes, c.prompt_tokens, c.completion_tokens, c.extra, c.blob, c.generation, c.blob_offset, c.date,
     CASE
-      WHEN c.way = 'entra' THEN 'object_id'
+      WHEN c.object_id IS NOT NULL THEN 'object_id'
       WHEN w.first_id IS NOT NULL AND w.unattributed IS NULL THEN 'key_holder'
       ELSE 'none'
     END AS tier,
     CASE
-      WHEN c.way = 'entra' THEN c.object_id
+      WHEN c.object_id IS NOT NULL THEN c.object_id
       WHEN w.unattributed IS NULL THEN w.first_id
     END AS principal_id,
     CASE
-      WHEN c.way = 'entra' THEN 1.0
+      WHEN c.object_id IS NOT NULL THEN 1.0
       WHEN w.unattributed IS NULL THEN w.first_confidence
     END AS confidence,
-    CASE WHEN c.way = 'entra' THEN 1 ELSE coalesce(w.candidate_count, 0) END AS candidates,
+    CASE WHEN c.object_id IS NOT NULL THEN 1 ELSE coalesce(w.candidate_count, 0) END AS candidates,
     CASE WHEN w.unattributed IS NULL THEN w.second_id ELSE w.first_id END AS runner_up_id,
     CASE WHEN w.unattributed IS NULL THEN w.second_confidence ELSE w.first_confidence END AS runner_up_confidence,
     CASE
-      WHEN c.way = 'entra' THEN 'the record names the caller''s object id'
+      WHEN c.object_id IS NOT NULL THEN 'the record names the caller''s object id'
       WHEN w.unattributed IS NULL THEN w.evidence
     END AS evidence,
     CASE
-      WHEN c.way = 'entra' THEN NULL
-      WHEN c.way = 'unauthenticated' THEN 'unauthenticated'
+      WHEN c.object_id IS NOT NULL THEN NULL
+      WHEN c.status = 401 THEN 'unauthenticated'
       WHEN w.first_id IS NULL THEN 'no_grant_seen'
       ELSE coalesce(w.unattributed, w.doubt)
     END AS reason
-  FROM call_slots AS c
-  LEFT JOIN worded AS w ON c.way = 'key' AND w.account_id = c.resource_id AND w.ip_prefix = c.slot_prefix
-    AND w.slot_at = c.slot_at
+  FROM calls AS c
+  LEFT JOIN slot_callers AS w ON w.account_id = c.resource_id
+    AND w.hour = date_trunc('hour', coalesce(c.request_time, c.time))
+    AND w.ip_prefix = CASE WHEN c.object_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '') END
+    AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
 )
 SELECT d.time, d.request_time, d.response_time, d.resource_id, d.subscription_id, d.resource_group, d.account,
   d.location, d.operation, d.api_name, d.status, d.duration_ms, d.caller_ip, d.ip_prefix, d.ip_hidden_digits,

@@ -23,40 +23,18 @@
 --   account, request time, operation and address are the same; without a request time as well, each
 --   is a call of its own. Most records have no twin, and pass through as they are: only ids that occur more than once
 --   are aggregated.
-WITH repeated AS (
-  SELECT correlation_id
-  FROM request_response
-  WHERE correlation_id IS NOT NULL
-  GROUP BY correlation_id
-  HAVING count(*) > 1
-),
-usage AS (
+WITH usage AS (
   SELECT resource_id, correlation_id, max(prompt_tokens) AS prompt_tokens, max(generated_tokens) AS generated_tokens
   FROM request_usage
   WHERE correlation_id IS NOT NULL
   GROUP BY resource_id, correlation_id
-),
-several AS (
-  SELECT *, '' AS request
-  FROM request_response AS r
-  WHERE EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
-  UNION ALL
-  SELECT *,
-    CASE
-      WHEN request_time IS NULL THEN concat(blob, '@', CAST(blob_offset AS VARCHAR))
-      ELSE concat(CAST(request_time AS VARCHAR), ' ', operation, ' ', caller_ip)
-    END
-  FROM request_response
-  WHERE correlation_id IS NULL
 ),
 once AS (
   SELECT time, request_time, response_time, resource_id, subscription_id, resource_group, account, location, operation,
     api_name, status, duration_ms, caller_ip, ip_prefix, ip_hidden_digits, correlation_id, object_id, streaming,
     deployment, model, model_version, request_bytes, response_bytes, prompt_tokens, completion_tokens, extra, blob,
     generation, blob_offset, date
-  FROM request_response AS r
-  WHERE correlation_id IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM repeated AS d WHERE d.correlation_id = r.correlation_id)
+  FROM single_records
   UNION ALL
   SELECT min(time), min(request_time), max(response_time), resource_id, max(subscription_id), max(resource_group),
     max(account), max(location), max(operation), max(api_name), max(status), max(duration_ms), max(caller_ip),
@@ -67,8 +45,13 @@ once AS (
     first_value(generation ORDER BY request_time NULLS LAST, time, blob, blob_offset),
     first_value(blob_offset ORDER BY request_time NULLS LAST, time, blob, blob_offset),
     min(date)
-  FROM several
-  GROUP BY resource_id, correlation_id, request
+  FROM repeated_records
+  GROUP BY resource_id, correlation_id,
+    CASE
+      WHEN correlation_id IS NOT NULL THEN ''
+      WHEN request_time IS NULL THEN concat(blob, '@', CAST(blob_offset AS VARCHAR))
+      ELSE concat(CAST(request_time AS VARCHAR), ' ', operation, ' ', caller_ip)
+    END
 )
 SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
   c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,

@@ -1,7 +1,7 @@
 -- name: holder_scores
 -- row: A principal that may hold a key of an account at a time, weighed without regard to addresses.
 -- columns:
---   account_id, slot_at: the account and the time
+--   moment, slot_at: the account and the time, by their number in `slots`, and the time
 --   principal_id: the holder
 --   granted_at: its last grant that is still good
 --   grant_count: how many grants are still good
@@ -16,18 +16,18 @@
 -- how: Joined per account and slot, of which there are as many as hours in which keys were used, and
 --   some more where an hour is cut.
 WITH moments AS (
-  SELECT DISTINCT account_id, slot_at FROM slots
+  SELECT DISTINCT moment, account_id, slot_at FROM slots
 ),
 held AS (
-  SELECT m.account_id, m.slot_at, g.principal_id, max(g.granted_at) AS granted_at, count(*) AS grant_count,
+  SELECT m.moment, m.slot_at, g.principal_id, max(g.granted_at) AS granted_at, count(*) AS grant_count,
     bool_or(g.deliberate) AS deliberate, bool_and(coalesce(g.weakened_at <= m.slot_at, false)) AS weakened
   FROM moments AS m
   JOIN grants AS g ON g.account_id = m.account_id
     AND g.granted_at <= m.slot_at AND (g.ends_at IS NULL OR m.slot_at < g.ends_at)
-  GROUP BY m.account_id, m.slot_at, g.principal_id
+  GROUP BY m.moment, m.slot_at, g.principal_id
 ),
 named AS (
-  SELECT account_id, slot_at, principal_id, granted_at, grant_count,
+  SELECT moment, slot_at, principal_id, granted_at, grant_count,
     CASE
       WHEN granted_at >= slot_at - INTERVAL '1 hour' THEN 'grant_last_hour'
       WHEN granted_at >= slot_at - INTERVAL '1 day' THEN 'grant_last_day'
@@ -41,11 +41,11 @@ named AS (
       ELSE 'grant_unknown_app'
     END AS deliberation,
     CASE WHEN weakened THEN 'rotated_once' ELSE 'not_rotated' END AS rotation,
-    count(*) OVER (PARTITION BY account_id, slot_at) AS holder_count
+    count(*) OVER (PARTITION BY moment) AS holder_count
   FROM held
 ),
 scored AS (
-  SELECT n.account_id, n.slot_at, n.principal_id, n.granted_at, n.grant_count, n.recency,
+  SELECT n.moment, n.slot_at, n.principal_id, n.granted_at, n.grant_count, n.recency,
     a.weight AS recency_score, n.deliberation, b.weight AS deliberate_score, n.rotation, c.weight AS rotation_score,
     -ln(CAST(n.holder_count AS DOUBLE)) AS candidates_score,
     a.weight + b.weight + c.weight - ln(CAST(n.holder_count AS DOUBLE)) AS base_score, n.holder_count
@@ -54,10 +54,10 @@ scored AS (
   JOIN weights AS b ON b.name = n.deliberation
   JOIN weights AS c ON c.name = n.rotation
 )
-SELECT account_id, slot_at, principal_id, granted_at, grant_count, recency, recency_score, deliberation,
+SELECT moment, slot_at, principal_id, granted_at, grant_count, recency, recency_score, deliberation,
   deliberate_score, rotation, rotation_score, candidates_score, base_score, holder_count,
-  sum(exp(base_score)) OVER (PARTITION BY account_id, slot_at) AS holders_weight,
+  sum(exp(base_score)) OVER (PARTITION BY moment) AS holders_weight,
   CAST(
-    row_number() OVER (PARTITION BY account_id, slot_at ORDER BY round(base_score, 9) DESC, granted_at DESC, principal_id) AS BIGINT
+    row_number() OVER (PARTITION BY moment ORDER BY round(base_score, 9) DESC, granted_at DESC, principal_id) AS BIGINT
   ) AS base_rank
 FROM scored

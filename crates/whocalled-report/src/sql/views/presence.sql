@@ -10,10 +10,9 @@
 --   sides, and one day for the principal's own calls, of which there are many. So evidence is found
 --   by equality of prefix and day, and never by comparing times.
 WITH days AS (
-  SELECT principal_id, ip_prefix, CAST(observed_at AS DATE) AS date, bool_or(source = 'entra_call') AS by_call,
-    bool_or(source <> 'entra_call') AS by_log
-  FROM observations
-  GROUP BY principal_id, ip_prefix, CAST(observed_at AS DATE)
+  SELECT principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log
+  FROM observed_hours
+  GROUP BY principal_id, ip_prefix, CAST(hour AS DATE)
 ),
 spread AS (
   SELECT distance, days_off

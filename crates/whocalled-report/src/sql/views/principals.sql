@@ -25,8 +25,8 @@ WITH seen AS (
   WHERE object_id IS NOT NULL
   GROUP BY object_id, coalesce(principal_name, display_name), principal_kind, app_id
   UNION ALL
-  SELECT object_id, NULL, NULL, NULL, NULL, 'request_response', 3, min(time), max(time)
-  FROM request_response
+  SELECT object_id, NULL, NULL, NULL, NULL, 'request_response', 3, min(first_time), max(last_time)
+  FROM sightings
   WHERE object_id IS NOT NULL
   GROUP BY object_id
   UNION ALL
