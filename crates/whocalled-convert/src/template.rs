@@ -16,6 +16,8 @@ use crate::scan::Scanner;
 
 /// How many layouts are remembered for a table.
 const TEMPLATES_MAX: usize = 16;
+/// Longer records are not learned from, so that templates take little memory.
+const RECORD_BYTES_MAX: usize = 16 << 10;
 /// After this many records in a row that no template could be made of, no more is tried.
 const FAILURES_MAX: u32 = 64;
 
@@ -71,7 +73,7 @@ impl Templates {
 
     /// Remembers the layout of a record that the decoder has read.
     pub(crate) fn learn(&mut self, plan: &Plan, record: &str, nesting_max: usize) {
-        if plan.finish.is_some() || self.failure_count >= FAILURES_MAX {
+        if plan.finish.is_some() || record.len() > RECORD_BYTES_MAX || self.failure_count >= FAILURES_MAX {
             return;
         }
         match Template::of(plan, record, nesting_max) {
