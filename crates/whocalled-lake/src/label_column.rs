@@ -242,7 +242,7 @@ fn pack(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
             bits |= u64::from(group.get(place).copied().unwrap_or(0)) << bit_count;
             bit_count += width;
             while bit_count >= 8 {
-                out.push((bits & 0xFF) as u8);
+                out.push(bits.to_le_bytes()[0]);
                 bits >>= 8;
                 bit_count -= 8;
             }
@@ -252,10 +252,10 @@ fn pack(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
 
 fn varint(mut number: usize, out: &mut Vec<u8>) {
     while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
+        out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    out.push((number & 0x7F) as u8);
+    out.push(number.to_le_bytes()[0]);
 }
 
 fn length(bytes: usize) -> Result<u32> {

@@ -198,7 +198,7 @@ fn portions(hashes: &[Vec<u64>], repeated: &mut BooleanBufferBuilder) -> Vec<Vec
     let row_count: usize = hashes.iter().map(Vec::len).sum();
     let portion_count = 1 << PORTION_BITS;
     let size = row_count / portion_count;
-    let mut portions: Vec<Vec<u64>> = vec![Vec::with_capacity(size + size / 8); portion_count];
+    let mut portions: Vec<Vec<u64>> = (0..portion_count).map(|_| Vec::with_capacity(size + size / 8)).collect();
     for (row, hash) in hashes.iter().flatten().enumerate() {
         if *hash == NO_HASH {
             repeated.set_bit(row, true);
