@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// How many idle buffers are kept; each is as long as the longest read it served.
-const IDLE_BUFFERS_MAX: usize = 4;
+const IDLE_BUFFERS_MAX: usize = 8;
 
 /// The idle buffers.
 #[derive(Debug, Default)]

@@ -57,6 +57,7 @@ pub(crate) struct Preparer<'a> {
     idle_converters: Arc<Semaphore>,
     bytes_in_flight: Semaphore,
     permit_count: u32,
+    concurrent_reads_max: usize,
 }
 
 impl<'a> Preparer<'a> {
@@ -70,6 +71,12 @@ impl<'a> Preparer<'a> {
             idle_converters: Arc::new(Semaphore::new(thread_count)),
             bytes_in_flight: Semaphore::new(permit_count as usize),
             permit_count,
+            // Files are there at once, and what is read of them had better still be in the processor's cache
+            // when it is decoded.
+            concurrent_reads_max: match archive.is_directory() {
+                true => (2 * thread_count).min(limits.concurrent_reads_max),
+                false => limits.concurrent_reads_max,
+            },
         }
     }
 
@@ -98,7 +105,7 @@ impl<'a> Preparer<'a> {
             Ok(Ok(outcome))
         };
         let mut prepared = Prepared::default();
-        let mut steps = stream::iter(reads).map(blob).buffer_unordered(self.limits.concurrent_reads_max);
+        let mut steps = stream::iter(reads).map(blob).buffer_unordered(self.concurrent_reads_max);
         while let Some(step) = steps.try_next().await? {
             match step {
                 Ok(outcome) => prepared.outcomes.push(outcome),

@@ -36,7 +36,7 @@ impl Limits {
         segment_bytes_max: 8 << 20,
         concurrent_reads_max: 16,
         bytes_in_flight_max: 128 << 20,
-        batch_bytes_max: 256 << 20,
+        batch_bytes_max: 128 << 20,
         batch_duration_max: Duration::from_mins(2),
         reject_bytes_max: 1 << 20,
     };
