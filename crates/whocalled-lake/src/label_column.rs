@@ -1,9 +1,8 @@
 //! Column chunks of dictionary-encoded text, written from their codes.
 //!
 //! The `parquet` crate looks up every value of such a column in a hash table of its own, and compares
-//! every value for the bounds of its page, although Arrow's codes say both. As most columns of these
-//! tables are labels, that was half of the time of writing. Here the codes are the dictionary's, and
-//! their order is that of the values, so the bounds are those of the codes.
+//! every value for the bounds of its page, although Arrow's codes say both. Here the codes are the
+//! dictionary's, and their order is that of the values, so the bounds are those of the codes.
 //!
 //! Format: Apache Parquet, `Encodings.md` (PLAIN dictionary page, RLE_DICTIONARY data pages, the
 //! RLE/bit-packing hybrid) and data page header version 1.

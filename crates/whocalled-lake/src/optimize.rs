@@ -55,7 +55,7 @@ impl Lake {
     /// ledger's too. Tables without anything to do are not in the answer. Another run that replaces
     /// the same files meanwhile makes this fail with [`Error::Conflict`], and the lake is as it was.
     ///
-    /// Takes about `target_bytes` of memory, and some 256 MiB, however large the lake is.
+    /// Holds a file of about `target_bytes` while it is written, and of the files that are merged a part of each.
     pub async fn optimize(
         &mut self,
         run_id: &str,

@@ -123,6 +123,10 @@ impl Repeats {
             tasks.push(hashed(self.table.reader(state, file)?));
         }
         let hashes: Vec<Vec<u64>> = stream::iter(tasks).buffered(threads).try_collect().await?;
+        if u32::try_from(hashes.iter().map(Vec::len).sum::<usize>()).is_err() {
+            let reason = "more than 4,294,967,295 records: ask for fewer days, with --from and --to";
+            return Err(DataFusionError::ResourcesExhausted(reason.to_owned()));
+        }
         let repeated = repeated_rows(&hashes, threads);
         let mut begin = 0;
         let mut found = HashMap::with_capacity(files.len());
