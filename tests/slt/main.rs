@@ -8,6 +8,8 @@
 //! - `RESET`: empty tables again. Views keep what they have read, so rows that are inserted after a
 //!   question need one before them.
 //!
+//! Evidence weighs what `weights.toml` says, so that answers stay the same when the model is fitted anew.
+//!
 //! `SLT_COMPLETE=1 cargo test --test slt` writes the answers into the files instead of checking them.
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sqllogictest::{
     AsyncDB, DBOutput, DefaultColumnType, Runner, default_column_validator, default_normalizer, default_validator,
 };
-use whocalled_report::{Answer, Parameters, Session, SessionOptions, Value, explain, reports};
+use whocalled_report::{Answer, Parameters, Session, SessionOptions, Value, Weights, explain, reports};
 use whocalled_types::Table;
 
 fn main() {
@@ -43,6 +45,9 @@ fn main() {
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
+
+/// The weights of the evidence in these tests.
+const WEIGHTS: &str = include_str!("weights.toml");
 
 /// How much stack a file runs on: planning recurses deeply in an unoptimised build.
 const STACK_BYTES: usize = 32 << 20;
@@ -95,7 +100,9 @@ impl From<whocalled_report::Error> for Refused {
 
 impl Database {
     async fn open() -> Result<Self, Refused> {
-        let options = SessionOptions { threads: NonZeroUsize::MIN, memory_bytes_max: 1 << 30 };
+        let weights = toml::from_str(WEIGHTS).map_err(|error| Refused(error.to_string()))?;
+        let weights = Weights::with(&weights)?;
+        let options = SessionOptions { threads: NonZeroUsize::MIN, memory_bytes_max: 1 << 30, weights };
         Ok(Self { session: Session::in_memory(&schemas(), &options).await? })
     }
 

@@ -151,6 +151,7 @@ impl Context {
         let options = SessionOptions {
             threads: NonZeroUsize::new(self.threads(engine.threads)).unwrap_or(NonZeroUsize::MIN),
             memory_bytes_max: memory_mib << 20,
+            weights: self.settings.weights()?,
         };
         Ok(Session::open(lake, &options).await?)
     }

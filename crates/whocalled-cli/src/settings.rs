@@ -1,9 +1,12 @@
 //! Settings: flags first, then the environment, then `whocalled.toml`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Deserialize;
+
+use whocalled_report::Weights;
 
 use crate::exit::Usage;
 
@@ -29,6 +32,15 @@ pub(crate) struct Settings {
     pub(crate) authority_host: Option<String>,
     pub(crate) threads: Option<usize>,
     pub(crate) memory_mib: Option<usize>,
+    pub(crate) attribution: Option<Attribution>,
+}
+
+/// How calls are attributed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attribution {
+    /// Weights of the evidence, by name, in place of those of the model.
+    pub(crate) weights: BTreeMap<String, f64>,
 }
 
 /// A key of the settings file.
@@ -127,6 +139,13 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("threads", "2", "How many cores are used; all of them where it is absent.", "--threads", "WHOCALLED_THREADS"),
     key("memory_mib", "4096", "How much memory queries may use, in MiB.", "--memory-mib", "WHOCALLED_MEMORY_MIB"),
+    key(
+        "attribution",
+        "{ weights = { digits_differ = 0 } }",
+        "Weights of the evidence that replace the model's; the view `weights` has their names.",
+        "",
+        "",
+    ),
 ];
 
 impl Settings {
@@ -140,6 +159,13 @@ impl Settings {
         };
         let settings = Self::parse(&text).with_context(|| format!("settings file {}", path.display()))?;
         Ok(Self { file: Some(path.to_owned()), ..settings })
+    }
+
+    /// The weights of the evidence: the model's, and those that are set here.
+    pub(crate) fn weights(&self) -> anyhow::Result<Weights> {
+        let none = BTreeMap::new();
+        let replaced = self.attribution.as_ref().map_or(&none, |it| &it.weights);
+        Ok(Weights::with(replaced).map_err(|error| Usage(error.to_string()))?)
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {

@@ -77,6 +77,14 @@ pub enum Error {
         /// What is wrong with it, and what is expected.
         reason: String,
     },
+    /// A weight of the evidence cannot be what it was set to.
+    #[error("weight {name:?}: {reason}")]
+    Weight {
+        /// The name of the evidence.
+        name: String,
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
     /// A format of this name does not exist.
     #[error("unknown format {name:?}; the formats are {known}")]
     UnknownFormat {

@@ -1,7 +1,8 @@
 //! The evidence behind one call, line by line, and where its raw records are.
 
+mod show;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use arrow::json::ArrayWriter;
 use chrono::{DateTime, Utc};
@@ -10,7 +11,6 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
 use crate::parameters::{Parameters, Value};
-use crate::render::rounded;
 use crate::session::{Answer, Session};
 
 /// What the lake knows about a correlation id.
@@ -37,7 +37,7 @@ pub struct ExplainedCall {
     pub status: Option<i64>,
     /// The caller's address as logged, masked.
     pub caller_ip: Option<String>,
-    /// `object_id`, `key_holder` or `none`.
+    /// `object_id`, `gateway`, `key_holder` or `none`.
     pub tier: String,
     /// Who made it; none in the tier `none`.
     pub principal_id: Option<String>,
@@ -141,11 +141,26 @@ const CALLS: &str = "
     FROM attributed_calls WHERE correlation_id = $id ORDER BY time, resource_id";
 
 const CANDIDATES: &str = "
-    SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.entra_score,
-      a.recency_score, a.deliberate_score, a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.entra,
-      a.recency, a.deliberation, a.rotation, a.address_principal_count, a.candidate_count
+    SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
+      a.entra_score, a.hours_score, a.deployment_score, a.recency_score, a.repeated_score, a.deliberate_score,
+      a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.recency,
+      a.repetition, a.deliberation, a.rotation, a.logs, a.address_principal_count, a.candidate_count
     FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
     WHERE a.correlation_id = $id ORDER BY a.resource_id, a.rank";
+
+/// The columns that name a principal's evidence, and those that say what it adds.
+const KINDS: [(&str, &str); 10] = [
+    ("address", "prefix_score"),
+    ("rarity", "rarity_score"),
+    ("digits", "digits_score"),
+    ("entra", "entra_score"),
+    ("hours", "hours_score"),
+    ("usage", "deployment_score"),
+    ("recency", "recency_score"),
+    ("repetition", "repeated_score"),
+    ("deliberation", "deliberate_score"),
+    ("rotation", "rotation_score"),
+];
 
 /// The rows of a small answer as JSON objects.
 async fn rows(answer: Answer) -> Result<Vec<Map<String, Json>>, Error> {
@@ -201,37 +216,28 @@ fn call(row: &Map<String, Json>, resource_id: String, candidates: Vec<Candidate>
 }
 
 fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>) -> Candidate {
-    let sentence = |name: &str| weights.get(name).map(|(_, sentence)| sentence.clone()).unwrap_or_default();
+    let known = |name: &str| weights.get(name).cloned().unwrap_or_default();
     let mut evidence = Vec::new();
     let mut add = |name: &str, sentence: String, contribution: f64| {
         evidence.push(Evidence { name: name.to_owned(), sentence, contribution });
     };
     if text(row, "principal_id").is_none() {
-        let prior = weights.get("unseen_prior").map_or(0.0, |(weight, _)| *weight);
-        add("unseen_prior", sentence("unseen_prior"), prior);
-        if let Some(name) = text(row, "address") {
-            add(&name, sentence(&name), number(row, "unseen_score") - prior);
+        for name in [Some("unseen_prior".to_owned()), text(row, "address"), text(row, "logs")].into_iter().flatten() {
+            let (weight, sentence) = known(&name);
+            add(&name, sentence, weight);
         }
     } else if row.get("score").is_some_and(Json::is_number) {
-        let kinds = [
-            ("address", "prefix_score"),
-            ("entra", "entra_score"),
-            ("recency", "recency_score"),
-            ("deliberation", "deliberate_score"),
-            ("rotation", "rotation_score"),
-        ];
-        for (kind, score) in kinds {
-            let Some(name) = text(row, kind) else { continue };
-            let others = integer(row, "address_principal_count").filter(|count| kind == "address" && *count > 1);
-            let shared = match others {
-                Some(2) => "; so was 1 other".to_owned(),
-                Some(count) => format!("; so were {} others", count - 1),
-                None => String::new(),
-            };
-            add(&name, sentence(&name) + &shared, number(row, score));
-        }
         let count = integer(row, "candidate_count").unwrap_or_default();
         add("candidates", format!("is one of {count} that could hold a valid key"), number(row, "candidates_score"));
+        for (kind, score) in KINDS {
+            let Some(name) = text(row, kind) else { continue };
+            let others = integer(row, "address_principal_count").filter(|count| kind == "rarity" && *count > 1);
+            let shared = match others {
+                Some(count) => format!(": {count}"),
+                None => String::new(),
+            };
+            add(&name, known(&name).1 + &shared, number(row, score));
+        }
     }
     Candidate {
         principal_id: text(row, "principal_id"),
@@ -239,76 +245,5 @@ fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>)
         confidence: number(row, "confidence"),
         score: number(row, "score"),
         evidence,
-    }
-}
-
-/// What the codes of `attributed_calls.reason` mean.
-fn reason_sentence(reason: &str) -> &str {
-    match reason {
-        "unauthenticated" => "the service refused the call (401): nobody's valid key was used",
-        "no_grant_seen" => "no log shows anybody obtaining a key of this account that could still be valid",
-        "unseen_caller" => "a caller whom no log names is likelier than all key holders together",
-        "address_hidden" => "the record has no caller address to compare",
-        "address_unseen" => "no key holder was seen at this address prefix",
-        "shared_address" => "several key holders were seen at this address prefix",
-        "key_not_logged" => "the record does not say which key was used: the address and the grant are all there is",
-        other => other,
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for call in &self.calls {
-            writeln!(f, "call {}", self.correlation_id)?;
-            write!(f, "{call}")?;
-        }
-        writeln!(f, "  records")?;
-        for record in &self.records {
-            let RecordSource { table, time, blob, generation, blob_offset } = record;
-            let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            writeln!(f, "    {time}  {table}  {blob}  generation {generation}  byte {blob_offset}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ExplainedCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  time       {}", self.time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))?;
-        writeln!(f, "  account    {}", self.resource_id)?;
-        let status = self.status.map(|status| format!("  (status {status})")).unwrap_or_default();
-        writeln!(f, "  operation  {}{status}", self.operation.as_deref().unwrap_or("not logged"))?;
-        writeln!(f, "  address    {}", self.caller_ip.as_deref().unwrap_or("not logged"))?;
-        let caller = who(self.principal_id.as_deref(), self.principal_name.as_deref());
-        match self.confidence {
-            Some(confidence) => writeln!(f, "  caller     {caller}  {}  ({})", rounded(confidence), self.tier)?,
-            None => writeln!(f, "  caller     not attributed")?,
-        }
-        if let Some(reason) = &self.reason {
-            writeln!(f, "  why        {} ({reason})", reason_sentence(reason))?;
-        }
-        if !self.candidates.is_empty() {
-            writeln!(f, "  candidates {} weighed", self.candidate_count)?;
-        }
-        for candidate in &self.candidates {
-            let who = who(candidate.principal_id.as_deref(), candidate.principal_name.as_deref());
-            writeln!(f, "    {}  {who}", rounded(candidate.confidence))?;
-            for line in &candidate.evidence {
-                // Adding zero turns -0, which is -ln(1), into 0.
-                writeln!(f, "           {:+6.2}  {}  [{}]", line.contribution + 0.0, line.sentence, line.name)?;
-            }
-            if !candidate.evidence.is_empty() {
-                writeln!(f, "           {:+6.2}  in all", candidate.score)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn who(id: Option<&str>, name: Option<&str>) -> String {
-    match (id, name) {
-        (Some(id), Some(name)) => format!("{name}  {id}"),
-        (Some(id), None) => id.to_owned(),
-        (None, _) => "somebody whom no log names".to_owned(),
     }
 }

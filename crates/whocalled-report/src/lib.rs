@@ -23,6 +23,7 @@ mod session;
 mod status;
 mod unused_joins;
 mod views;
+mod weights;
 
 pub use error::Error;
 pub use explain::{Candidate, Evidence, ExplainedCall, Explanation, RecordSource, explain};
@@ -33,3 +34,4 @@ pub use render::{Format, TABLE_ROWS_MAX, render};
 pub use reports::Report;
 pub use session::{Answer, Relation, RelationKind, Session, SessionOptions};
 pub use status::{runs, status};
+pub use weights::Weights;

@@ -32,6 +32,7 @@ use crate::repeats::Repeats;
 use crate::reports::Report;
 use crate::unused_joins::UnusedJoins;
 use crate::views;
+use crate::weights::Weights;
 
 /// Where the lake's own object store is registered. The scheme is ours, so that no location that a
 /// user writes can mean it.
@@ -47,13 +48,15 @@ const BUILD_BYTES_MAX: usize = 256 << 20;
 const BUILD_ROWS_MAX: usize = 4 << 20;
 
 /// What a session may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SessionOptions {
     /// How many partitions a query runs in.
     pub threads: NonZeroUsize,
     /// How many bytes the operators of all queries may hold together, before they spill to disk or
     /// fail.
     pub memory_bytes_max: usize,
+    /// What each piece of evidence adds to a candidate's score.
+    pub weights: Weights,
 }
 
 /// Whether a relation stores rows or derives them.
@@ -92,6 +95,7 @@ pub struct Session {
     /// The table of calls, where it is a lake's.
     records: Option<Arc<LakeTable>>,
     relations: Vec<Relation>,
+    weights: Weights,
     /// Over everything.
     context: SessionContext,
     /// Over the days that were asked for last: reports of one night all ask for the same ones.
@@ -116,7 +120,7 @@ impl Session {
             }
             tables.insert(table, provider as Arc<dyn TableProvider>);
         }
-        Self::over(context, tables, records).await
+        Self::over(context, tables, records, options.weights.clone()).await
     }
 
     /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
@@ -130,15 +134,16 @@ impl Session {
             let provider = MemTable::try_new(Arc::new(with_views(schema)), vec![vec![]]).map_err(Error::running)?;
             tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
         }
-        Self::over(context(options)?, tables, None).await
+        Self::over(context(options)?, tables, None, options.weights.clone()).await
     }
 
     async fn over(
         context: SessionContext,
         tables: BTreeMap<Table, Arc<dyn TableProvider>>,
         records: Option<Arc<LakeTable>>,
+        weights: Weights,
     ) -> Result<Self, Error> {
-        let views = register(&context, &tables, records.as_ref()).await?;
+        let views = register(&context, &tables, records.as_ref(), &weights).await?;
         let table = |(table, provider): (&Table, &Arc<dyn TableProvider>)| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
@@ -146,7 +151,7 @@ impl Session {
             schema: provider.schema(),
         };
         let relations = tables.iter().map(table).chain(views).collect();
-        Ok(Self { tables, records, relations, context, recent: Mutex::new(None) })
+        Ok(Self { tables, records, relations, weights, context, recent: Mutex::new(None) })
     }
 
     /// What queries can name: tables first, then views, each in the order of dependence.
@@ -253,7 +258,7 @@ impl Session {
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         let context =
             SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
-        register(&context, &self.tables, self.records.as_ref()).await?;
+        register(&context, &self.tables, self.records.as_ref(), &self.weights).await?;
         *recent = Some((dates, context.clone()));
         Ok(context)
     }
@@ -264,6 +269,7 @@ async fn register(
     context: &SessionContext,
     tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
     records: Option<&Arc<LakeTable>>,
+    weights: &Weights,
 ) -> Result<Vec<Relation>, Error> {
     let repeats = records.map(|table| Arc::new(Repeats::new(Arc::clone(table))));
     for (table, provider) in tables {
@@ -272,12 +278,13 @@ async fn register(
     let mut relations = Vec::new();
     for view in views::all()? {
         let failed = |source| Error::Relation { relation: format!("view {}", view.name), source: Box::new(source) };
-        let plan = context.state().create_logical_plan(view.sql).await.map_err(failed)?;
+        let sql = if view.name == "weights" { weights.to_sql(view.sql) } else { view.sql.to_owned() };
+        let plan = context.state().create_logical_plan(&sql).await.map_err(failed)?;
         let provider: Arc<dyn TableProvider> = match (view.name, &repeats) {
             ("repeated_records", Some(repeats)) => Arc::new(repeats.view(true)),
             ("single_records", Some(repeats)) => Arc::new(repeats.view(false)),
             _ if view.kept => Arc::new(KeptView::new(view.name, plan)),
-            _ => Arc::new(ViewTable::new(plan, Some(view.sql.to_owned()))),
+            _ => Arc::new(ViewTable::new(plan, Some(sql))),
         };
         relations.push(Relation {
             name: view.name.to_owned(),

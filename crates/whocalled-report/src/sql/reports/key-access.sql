@@ -20,10 +20,10 @@
 --   addresses, above all where calls from the same prefix follow. Calls in the same hour as a second
 --   request by the same principal count from the hour's next change of holders on.
 WITH key_calls AS (
-  SELECT resource_id AS account_id, slot_prefix AS ip_prefix, slot_at, count(*) AS calls
+  SELECT resource_id AS account_id, ip_prefix, slot_at, count(*) AS calls
   FROM call_slots
   WHERE way = 'key'
-  GROUP BY resource_id, slot_prefix, slot_at
+  GROUP BY resource_id, ip_prefix, slot_at
 ),
 accesses AS (
   SELECT time, account_id, account, access, operation, succeeded, principal_id, principal_name,

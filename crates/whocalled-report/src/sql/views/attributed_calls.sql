@@ -1,10 +1,11 @@
 -- name: attributed_calls
 -- row: One data-plane call, and who made it.
 -- columns:
---   tier: `object_id` (the record names the caller), `key_holder` (the likeliest of those who could
---     hold a key) or `none`
+--   tier: `object_id` (the record names the caller), `gateway` (a gateway's log does), `key_holder` (the
+--     likeliest of those who could hold a key) or `none`
 --   principal_id, principal_name, principal_kind: who; NULL where the tier is `none`
---   confidence: the probability that this principal made the call: 1 for `object_id`, below 1 for `key_holder`
+--   confidence: the probability that this principal made the call: 1 for `object_id` and `gateway`, below 1
+--     for `key_holder`
 --   candidates: how many principals were weighed
 --   runner_up_id, runner_up_confidence: the next likeliest principal; the likeliest where the tier is `none`
 --   evidence: what speaks for the principal, in words
@@ -12,53 +13,73 @@
 -- how: All columns of `calls` come before these. Reasons of the tier `none`: `unauthenticated` (the
 --   service answered 401), `no_grant_seen` (no log shows anybody obtaining a key that could still be
 --   valid), `unseen_caller` (a caller whom no log names has more than half of the probability),
---   `address_hidden` (no address is logged, and without one no holder has half of the probability).
---   Reasons of `key_holder`: `address_hidden`, `address_unseen` (no holder was seen at this address
---   prefix), `shared_address` (several were), `key_not_logged` (one was: only the key itself would
---   prove more). A tier for callers named by a gateway's log is foreseen between the two: API
---   Management logs no Entra principal today.
+--   `address_hidden` (no address is logged, and without one no holder has half of it), `undecided` (an unseen
+--   caller is likelier than any one holder, if not than all). Reasons of `key_holder`: `address_hidden`,
+--   `address_unseen` (no holder was seen at this address prefix), `shared_address` (several were),
+--   `key_not_logged` (one was: only the key itself would prove more). A call that was refused in another way
+--   than 401, such as 403 or 429, or that failed, got past authentication: its key was valid.
 WITH decided AS (
   SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
     c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
     c.correlation_id, c.object_id, c.streaming, c.deployment, c.model, c.model_version, c.request_bytes,
     c.response_bytes, c.prompt_tokens, c.completion_tokens, c.extra, c.blob, c.generation, c.blob_offset, c.date,
+    w.account_id IS NOT NULL AS is_weighed, w.unattributed, w.doubt, w.candidate_count, w.evidence AS weighed_evidence,
+    w.first_id, w.first_confidence, w.second_id, w.second_confidence, g.principal_id AS gateway_id,
+    coalesce(c.object_id, g.principal_id) AS exact_id
+  FROM calls AS c
+  LEFT JOIN gateway_callers AS g ON g.correlation_id = c.correlation_id
+  LEFT JOIN slot_callers AS w ON w.account_id = c.resource_id
+    AND w.hour = date_trunc('hour', coalesce(c.request_time, c.time))
+    AND w.ip_prefix = CASE
+      WHEN c.object_id IS NULL AND g.principal_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '')
+    END
+    AND w.ip_hidden_digits = coalesce(c.ip_hidden_digits, 0) AND w.deployment = coalesce(c.deployment, '')
+    AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
+),
+named AS (
+  SELECT d.time, d.request_time, d.response_time, d.resource_id, d.subscription_id, d.resource_group, d.account,
+    d.location, d.operation, d.api_name, d.status, d.duration_ms, d.caller_ip, d.ip_prefix, d.ip_hidden_digits,
+    d.correlation_id, d.object_id, d.streaming, d.deployment, d.model, d.model_version, d.request_bytes,
+    d.response_bytes, d.prompt_tokens, d.completion_tokens, d.extra, d.blob, d.generation, d.blob_offset, d.date,
     CASE
-      WHEN c.object_id IS NOT NULL THEN 'object_id'
-      WHEN w.first_id IS NOT NULL AND w.unattributed IS NULL THEN 'key_holder'
+      WHEN d.object_id IS NOT NULL THEN 'object_id'
+      WHEN d.gateway_id IS NOT NULL THEN 'gateway'
+      WHEN d.is_weighed AND d.unattributed IS NULL THEN 'key_holder'
       ELSE 'none'
     END AS tier,
     CASE
-      WHEN c.object_id IS NOT NULL THEN c.object_id
-      WHEN w.unattributed IS NULL THEN w.first_id
+      WHEN d.exact_id IS NOT NULL THEN d.exact_id
+      WHEN d.unattributed IS NULL THEN d.first_id
     END AS principal_id,
     CASE
-      WHEN c.object_id IS NOT NULL THEN 1.0
-      WHEN w.unattributed IS NULL THEN w.first_confidence
+      WHEN d.exact_id IS NOT NULL THEN 1.0
+      WHEN d.unattributed IS NULL THEN d.first_confidence
     END AS confidence,
-    CASE WHEN c.object_id IS NOT NULL THEN 1 ELSE coalesce(w.candidate_count, 0) END AS candidates,
-    CASE WHEN w.unattributed IS NULL THEN w.second_id ELSE w.first_id END AS runner_up_id,
-    CASE WHEN w.unattributed IS NULL THEN w.second_confidence ELSE w.first_confidence END AS runner_up_confidence,
+    CASE WHEN d.exact_id IS NOT NULL THEN 1 ELSE coalesce(d.candidate_count, 0) END AS candidates,
+    CASE WHEN d.unattributed IS NULL THEN d.second_id ELSE d.first_id END AS runner_up_id,
+    CASE WHEN d.unattributed IS NULL THEN d.second_confidence ELSE d.first_confidence END AS runner_up_confidence,
     CASE
-      WHEN c.object_id IS NOT NULL THEN 'the record names the caller''s object id'
-      WHEN w.unattributed IS NULL THEN w.evidence
+      WHEN d.object_id IS NOT NULL AND d.gateway_id <> d.object_id
+        THEN concat('the record names the caller''s object id, a gateway that called for ', d.gateway_id)
+      WHEN d.object_id IS NOT NULL THEN 'the record names the caller''s object id'
+      WHEN d.gateway_id IS NOT NULL THEN 'a gateway''s log has this call, and names the caller'
+      WHEN d.unattributed IS NULL AND (d.status IN (403, 429) OR d.status >= 500)
+        THEN concat(d.weighed_evidence, '; answered ', CAST(d.status AS VARCHAR), ', so the key was accepted')
+      WHEN d.unattributed IS NULL THEN d.weighed_evidence
     END AS evidence,
     CASE
-      WHEN c.object_id IS NOT NULL THEN NULL
-      WHEN c.status = 401 THEN 'unauthenticated'
-      WHEN w.first_id IS NULL THEN 'no_grant_seen'
-      ELSE coalesce(w.unattributed, w.doubt)
+      WHEN d.exact_id IS NOT NULL THEN NULL
+      WHEN d.status = 401 THEN 'unauthenticated'
+      WHEN NOT d.is_weighed THEN 'no_grant_seen'
+      ELSE coalesce(d.unattributed, d.doubt)
     END AS reason
-  FROM calls AS c
-  LEFT JOIN slot_callers AS w ON w.account_id = c.resource_id
-    AND w.hour = date_trunc('hour', coalesce(c.request_time, c.time))
-    AND w.ip_prefix = CASE WHEN c.object_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '') END
-    AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
+  FROM decided AS d
 )
-SELECT d.time, d.request_time, d.response_time, d.resource_id, d.subscription_id, d.resource_group, d.account,
-  d.location, d.operation, d.api_name, d.status, d.duration_ms, d.caller_ip, d.ip_prefix, d.ip_hidden_digits,
-  d.correlation_id, d.object_id, d.streaming, d.deployment, d.model, d.model_version, d.request_bytes,
-  d.response_bytes, d.prompt_tokens, d.completion_tokens, d.extra, d.blob, d.generation, d.blob_offset, d.date,
-  d.tier, d.principal_id, p.principal_name, p.principal_kind, d.confidence, d.candidates, d.runner_up_id,
-  d.runner_up_confidence, d.evidence, d.reason
-FROM decided AS d
-LEFT JOIN principals AS p ON p.principal_id = d.principal_id
+SELECT n.time, n.request_time, n.response_time, n.resource_id, n.subscription_id, n.resource_group, n.account,
+  n.location, n.operation, n.api_name, n.status, n.duration_ms, n.caller_ip, n.ip_prefix, n.ip_hidden_digits,
+  n.correlation_id, n.object_id, n.streaming, n.deployment, n.model, n.model_version, n.request_bytes,
+  n.response_bytes, n.prompt_tokens, n.completion_tokens, n.extra, n.blob, n.generation, n.blob_offset, n.date,
+  n.tier, n.principal_id, p.principal_name, p.principal_kind, n.confidence, n.candidates, n.runner_up_id,
+  n.runner_up_confidence, n.evidence, n.reason
+FROM named AS n
+LEFT JOIN principals AS p ON p.principal_id = n.principal_id

@@ -5,12 +5,14 @@
 --   date: the day in question
 --   days_off: how many days from it the nearest observation is, 0 to 7
 --   entra_call: whether an own Entra call from there is at most a day off
+--   has_1_digit, has_2_digits, has_3_digits: as in `observed_hours`, about that day
 --   principal_count: how many principals have a row for this prefix and day: the more, the less it says
 -- how: Each day of an observation is spread over the days that it is evidence for: a week on both
 --   sides, and one day for the principal's own calls, of which there are many. So evidence is found
 --   by equality of prefix and day, and never by comparing times.
 WITH days AS (
-  SELECT principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log
+  SELECT principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log,
+    bool_or(has_1_digit) AS has_1_digit, bool_or(has_2_digits) AS has_2_digits, bool_or(has_3_digits) AS has_3_digits
   FROM observed_hours
   GROUP BY principal_id, ip_prefix, CAST(hour AS DATE)
 ),
@@ -25,12 +27,13 @@ spread AS (
 ),
 near AS (
   SELECT d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE) AS date, min(s.days_off) AS days_off,
-    bool_or(d.by_call AND s.days_off <= 1) AS entra_call
+    bool_or(d.by_call AND s.days_off <= 1) AS entra_call, bool_or(d.has_1_digit) AS has_1_digit,
+    bool_or(d.has_2_digits) AS has_2_digits, bool_or(d.has_3_digits) AS has_3_digits
   FROM days AS d
   CROSS JOIN spread AS s
   WHERE d.by_log OR s.days_off <= 1
   GROUP BY d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE)
 )
-SELECT principal_id, ip_prefix, date, days_off, entra_call,
+SELECT principal_id, ip_prefix, date, days_off, entra_call, has_1_digit, has_2_digits, has_3_digits,
   count(*) OVER (PARTITION BY ip_prefix, date) AS principal_count
 FROM near

@@ -1,0 +1,68 @@
+-- name: slot_sums
+-- row: A slot for which somebody could hold a key, and what all candidates weigh together.
+-- columns:
+--   slot: in `slots`
+--   holder_count: how many holders there are
+--   match_count: how many of them are weighed by themselves, in `weighed_holders`
+--   candidates_score: what is taken off each holder's score for their number
+--   absence, absence_score: what being unseen at the prefix adds to the score of the other holders, and its
+--     name in `weights`
+--   unseen, logs, unseen_score: what speaks for a caller whom no log names, by name and in all
+--   first_step, first_score, second_step, second_score: the likeliest of those weighed by themselves
+--   total_weight: the sum of the exponentials of all scores, by which probabilities are shares
+-- how: All holders as if not seen at the prefix, and for those that were, the difference.
+WITH ranked AS (
+  SELECT slot, step, score, exp(score) - exp(absent_score) AS gain,
+    row_number() OVER (PARTITION BY slot ORDER BY round(score, 9) DESC, step) AS rank
+  FROM weighed_holders
+),
+weighed AS (
+  SELECT slot, count(*) AS match_count, sum(gain) AS gain,
+    max(CASE WHEN rank = 1 THEN step END) AS first_step, max(CASE WHEN rank = 1 THEN score END) AS first_score,
+    max(CASE WHEN rank = 2 THEN step END) AS second_step, max(CASE WHEN rank = 2 THEN score END) AS second_score
+  FROM ranked
+  GROUP BY slot
+),
+known AS (
+  SELECT DISTINCT ip_prefix, date FROM presence
+),
+named AS (
+  SELECT s.slot, l.holder_count, l.holders_weight, coalesce(w.match_count, 0) AS match_count, w.gain, w.first_step,
+    w.first_score, w.second_step, w.second_score,
+    CASE
+      WHEN s.ip_prefix = '' THEN 'address_hidden'
+      WHEN k.date IS NOT NULL THEN 'address_colleagues'
+      ELSE 'address_elsewhere'
+    END AS absence,
+    CASE
+      WHEN s.ip_prefix = '' THEN 'unseen_hidden'
+      WHEN w.match_count IS NOT NULL THEN 'unseen_neighbour'
+      WHEN k.date IS NOT NULL THEN 'unseen_colleague'
+      ELSE 'unseen_address'
+    END AS unseen,
+    CASE
+      WHEN g.first_time IS NULL OR s.slot_at < g.first_time + INTERVAL '1 day' THEN 'logs_first_day'
+      WHEN s.slot_at < g.first_time + INTERVAL '7 days' THEN 'logs_first_week'
+      ELSE 'logs_older'
+    END AS logs
+  FROM slots AS s
+  JOIN leaders AS l ON l.account_id = s.account_id AND l.slot_at = s.slot_at AND l.rank = 1
+  LEFT JOIN weighed AS w ON w.slot = s.slot
+  LEFT JOIN known AS k ON k.ip_prefix = s.ip_prefix AND k.date = CAST(s.slot_at AS DATE)
+  LEFT JOIN log_spans AS g ON g.subscription_id = split_part(s.account_id, '/', 3)
+),
+scored AS (
+  SELECT n.slot, n.holder_count, n.holders_weight, n.match_count, n.gain, n.first_step, n.first_score, n.second_step,
+    n.second_score, n.absence, a.weight AS absence_score, n.unseen, n.logs,
+    p.weight + u.weight + g.weight AS unseen_score, -(c.weight * ln(CAST(n.holder_count AS DOUBLE))) AS candidates_score
+  FROM named AS n
+  JOIN weights AS a ON a.name = n.absence
+  JOIN weights AS u ON u.name = n.unseen
+  JOIN weights AS g ON g.name = n.logs
+  CROSS JOIN (SELECT weight FROM weights WHERE name = 'unseen_prior') AS p
+  CROSS JOIN (SELECT weight FROM weights WHERE name = 'candidates') AS c
+)
+SELECT slot, holder_count, match_count, candidates_score, absence, absence_score, unseen, logs, unseen_score, first_step,
+  first_score + candidates_score AS first_score, second_step, second_score + candidates_score AS second_score,
+  exp(candidates_score) * (holders_weight * exp(absence_score) + coalesce(gain, 0.0)) + exp(unseen_score) AS total_weight
+FROM scored
