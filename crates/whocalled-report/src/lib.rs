@@ -8,10 +8,12 @@
 //!
 //! This is the one library crate that links DataFusion.
 
+mod date_trunc;
 mod error;
 mod explain;
 mod export;
 mod header;
+mod join_sizes;
 mod kept;
 mod parameters;
 mod provider;

@@ -31,8 +31,8 @@ use crate::provider::{LakeTable, ScanDates, with_views};
 use crate::repeats::Repeats;
 use crate::reports::Report;
 use crate::unused_joins::UnusedJoins;
-use crate::views;
 use crate::weights::Weights;
+use crate::{date_trunc, join_sizes, views};
 
 /// Where the lake's own object store is registered. The scheme is ours, so that no location that a
 /// user writes can mean it.
@@ -306,6 +306,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     // which the rows of both sides would have to be handed over.
     config.options_mut().optimizer.hash_join_single_partition_threshold = BUILD_BYTES_MAX;
     config.options_mut().optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS_MAX;
+    config.options_mut().optimizer.use_statistics_registry = true;
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let consumers_named = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers_named);
@@ -320,6 +321,9 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_optimizer_rules(rules)
+        .with_statistics_registry(join_sizes::registry())
         .build();
-    Ok(SessionContext::new_with_state(state))
+    let context = SessionContext::new_with_state(state);
+    context.register_udf(date_trunc::function());
+    Ok(context)
 }

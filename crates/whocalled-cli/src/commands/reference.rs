@@ -39,11 +39,9 @@ fn config() -> String {
          | key | example | flag | variable | meaning |\n|---|---|---|---|---|\n",
     );
     for key in KEYS {
-        let variable = if key.variable.is_empty() { String::new() } else { format!("`{}`", key.variable) };
-        text.push_str(&format!(
-            "| `{}` | `{}` | `{}` | {variable} | {} |\n",
-            key.name, key.example, key.flag, key.about
-        ));
+        let code = |name: &str| if name.is_empty() { String::new() } else { format!("`{name}`") };
+        let (flag, variable) = (code(key.flag), code(key.variable));
+        text.push_str(&format!("| `{}` | `{}` | {flag} | {variable} | {} |\n", key.name, key.example, key.about));
     }
     text
 }

@@ -33,7 +33,7 @@ WITH decided AS (
     AND w.ip_prefix = CASE
       WHEN c.object_id IS NULL AND g.principal_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '')
     END
-    AND w.ip_hidden_digits = coalesce(c.ip_hidden_digits, 0) AND w.deployment = coalesce(c.deployment, '')
+    AND w.ip_hidden_digits = coalesce(c.ip_hidden_digits, 0)
     AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
 ),
 named AS (

@@ -6,7 +6,7 @@
 --   gateway_principal_id: the caller that a gateway's log names
 --   slot, slot_at: its slot in `slots`, and when that begins; NULL unless `way` is `key`
 -- how: All columns of `calls` come before these. A call lies in exactly one piece of its hour, found by
---   equality of account, hour, address and deployment; the time of the request counts, and where it is not
+--   equality of account, address and hour; the time of the request counts, and where it is not
 --   logged that of the record.
 WITH found AS (
   SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
@@ -29,8 +29,7 @@ SELECT f.time, f.request_time, f.response_time, f.resource_id, f.subscription_id
   f.response_bytes, f.prompt_tokens, f.completion_tokens, f.extra, f.blob, f.generation, f.blob_offset, f.date, f.way,
   f.gateway_principal_id, s.slot, s.slot_at
 FROM found AS f
-LEFT JOIN slots AS s ON s.account_id = f.resource_id
-  AND s.hour = date_trunc('hour', coalesce(f.request_time, f.time))
-  AND s.ip_prefix = CASE WHEN f.way = 'key' THEN coalesce(f.ip_prefix, '') END
-  AND s.ip_hidden_digits = coalesce(f.ip_hidden_digits, 0) AND s.deployment = coalesce(f.deployment, '')
+LEFT JOIN places AS p ON p.account_id = f.resource_id AND p.ip_prefix = CASE WHEN f.way = 'key' THEN coalesce(f.ip_prefix, '') END
+LEFT JOIN slots AS s ON s.place = p.place AND s.hour = date_trunc('hour', coalesce(f.request_time, f.time))
+  AND s.ip_hidden_digits = coalesce(f.ip_hidden_digits, 0)
   AND s.slot_at <= coalesce(f.request_time, f.time) AND coalesce(f.request_time, f.time) < s.slot_to

@@ -28,7 +28,7 @@ WITH listed AS (
     'deployment_unknown', 0.0, l.base_score + t.absence_score, 0
   FROM slots AS s
   JOIN slot_sums AS t ON t.slot = s.slot
-  JOIN leaders AS l ON l.account_id = s.account_id AND l.slot_at = s.slot_at
+  JOIN leaders AS l ON l.account_number = s.account_number AND l.slot_at = s.slot_at
   LEFT JOIN weighed_holders AS w ON w.slot = s.slot AND w.step = l.step
   WHERE w.step IS NULL
 ),

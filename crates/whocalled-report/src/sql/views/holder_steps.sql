@@ -2,7 +2,8 @@
 -- row: A principal that may hold a key of an account, over a time in which its grants weigh the same.
 -- columns:
 --   step: a number; the lower, the likelier the holder before addresses are looked at
---   account_id, principal_id: the account and the holder
+--   holder: a number for account and principal, which means nothing beyond one answer
+--   account_number, principal_id: the account, as in `accounts`, and the holder
 --   step_from, step_to: from when until when, half-open
 --   granted_at: its last grant
 --   grant_count: how many grants it had by then
@@ -98,8 +99,11 @@ scored AS (
   JOIN weights AS d ON d.name = n.rotation
 )
 SELECT CAST(row_number() OVER (
-    ORDER BY round(base_score, 9) DESC, granted_at DESC, principal_id, account_id, step_from
+    ORDER BY round(s.base_score, 9) DESC, s.granted_at DESC, s.principal_id, a.account_number, s.step_from
   ) AS BIGINT) AS step,
-  account_id, principal_id, step_from, step_to, granted_at, grant_count, recency, recency_score, repetition,
-  repeated_score, deliberation, deliberate_score, rotation, rotation_score, base_score, exp(base_score) AS base_weight
-FROM scored
+  CAST(dense_rank() OVER (ORDER BY a.account_number, s.principal_id) AS BIGINT) AS holder,
+  a.account_number, s.principal_id, s.step_from, s.step_to, s.granted_at, s.grant_count, s.recency, s.recency_score,
+  s.repetition, s.repeated_score, s.deliberation, s.deliberate_score, s.rotation, s.rotation_score, s.base_score,
+  exp(s.base_score) AS base_weight
+FROM scored AS s
+JOIN accounts AS a ON a.account_id = s.account_id

@@ -1,7 +1,7 @@
 -- name: pieces
 -- row: A part of an hour during which the holders of an account's keys stay the same.
 -- columns:
---   account_id: the account
+--   account_number: the account, as in `accounts`
 --   hour: the hour
 --   piece_from, piece_to: the part of it, half-open
 -- how: Hours in which a principal obtains keys or a key is regenerated are cut at these times, so that
@@ -19,9 +19,10 @@ cuts AS (
   UNION
   SELECT account_id, date_trunc('hour', at) FROM events
 )
-SELECT account_id, date_trunc('hour', at) AS hour, at AS piece_from,
+SELECT a.account_number, date_trunc('hour', c.at) AS hour, c.at AS piece_from,
   coalesce(
-    lead(at) OVER (PARTITION BY account_id, date_trunc('hour', at) ORDER BY at),
-    date_trunc('hour', at) + INTERVAL '1 hour'
+    lead(c.at) OVER (PARTITION BY a.account_number, date_trunc('hour', c.at) ORDER BY c.at),
+    date_trunc('hour', c.at) + INTERVAL '1 hour'
   ) AS piece_to
-FROM cuts
+FROM cuts AS c
+JOIN accounts AS a ON a.account_id = c.account_id

@@ -1,6 +1,7 @@
 -- name: presence
 -- row: A principal, an address prefix, and a day on or near which the principal was seen there.
 -- columns:
+--   spot: as in `observed_hours`
 --   principal_id, ip_prefix: who and where
 --   date: the day in question
 --   days_off: how many days from it the nearest observation is, 0 to 7
@@ -11,10 +12,10 @@
 --   sides, and one day for the principal's own calls, of which there are many. So evidence is found
 --   by equality of prefix and day, and never by comparing times.
 WITH days AS (
-  SELECT principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log,
+  SELECT spot, principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log,
     bool_or(has_1_digit) AS has_1_digit, bool_or(has_2_digits) AS has_2_digits, bool_or(has_3_digits) AS has_3_digits
   FROM observed_hours
-  GROUP BY principal_id, ip_prefix, CAST(hour AS DATE)
+  GROUP BY spot, principal_id, ip_prefix, CAST(hour AS DATE)
 ),
 spread AS (
   SELECT distance, days_off
@@ -26,14 +27,14 @@ spread AS (
   ) AS spread (distance, days_off)
 ),
 near AS (
-  SELECT d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE) AS date, min(s.days_off) AS days_off,
+  SELECT d.spot, d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE) AS date, min(s.days_off) AS days_off,
     bool_or(d.by_call AND s.days_off <= 1) AS entra_call, bool_or(d.has_1_digit) AS has_1_digit,
     bool_or(d.has_2_digits) AS has_2_digits, bool_or(d.has_3_digits) AS has_3_digits
   FROM days AS d
   CROSS JOIN spread AS s
   WHERE d.by_log OR s.days_off <= 1
-  GROUP BY d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE)
+  GROUP BY d.spot, d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE)
 )
-SELECT principal_id, ip_prefix, date, days_off, entra_call, has_1_digit, has_2_digits, has_3_digits,
+SELECT spot, principal_id, ip_prefix, date, days_off, entra_call, has_1_digit, has_2_digits, has_3_digits,
   count(*) OVER (PARTITION BY ip_prefix, date) AS principal_count
 FROM near

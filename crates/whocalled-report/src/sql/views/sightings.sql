@@ -5,15 +5,14 @@
 --   object_id: the caller; NULL where no record names one
 --   ip_prefix, ip_hidden_digits: the visible part of the address, and how many digits of it are masked;
 --     NULL where it is not logged
---   deployment: what was called; NULL where the operation has none
 --   hour: the hour of the request, or of the record where that is not logged
 --   refused: whether the service answered 401
 --   request_timed: whether the records say when the request was made
 --   first_time, last_time: when the first and the last were logged
 -- how: What other views need to know of records, read once. Of records, not calls.
-SELECT resource_id AS account_id, object_id, ip_prefix, ip_hidden_digits, deployment,
+SELECT resource_id AS account_id, object_id, ip_prefix, ip_hidden_digits,
   date_trunc('hour', coalesce(request_time, time)) AS hour, coalesce(status = 401, false) AS refused,
   request_time IS NOT NULL AS request_timed, min(time) AS first_time, max(time) AS last_time
 FROM request_response
-GROUP BY resource_id, object_id, ip_prefix, ip_hidden_digits, deployment,
+GROUP BY resource_id, object_id, ip_prefix, ip_hidden_digits,
   date_trunc('hour', coalesce(request_time, time)), coalesce(status = 401, false), request_time IS NOT NULL

@@ -1,7 +1,8 @@
 -- name: slot_callers
 -- row: A slot, and the likeliest callers of the calls in it.
 -- columns:
---   account_id, ip_prefix, ip_hidden_digits, deployment, hour, slot_at, slot_to: the slot, as in `slots`
+--   account_id, ip_prefix: the place, as in `places`
+--   ip_hidden_digits, hour, slot_at, slot_to: the slot, as in `slots`
 --   candidate_count: how many principals were weighed
 --   first_id, first_confidence: the likeliest, and the probability that it made a call of this slot
 --   second_id, second_confidence: the next likeliest
@@ -10,12 +11,12 @@
 --   evidence: what speaks for the first, in words
 -- how: The same as the first two principals of `candidates`, from sums instead of lists.
 WITH chiefs AS (
-  SELECT account_id, slot_at, max(CASE WHEN rank = 1 THEN step END) AS step_1,
+  SELECT account_number, slot_at, max(CASE WHEN rank = 1 THEN step END) AS step_1,
     max(CASE WHEN rank = 1 THEN base_score END) AS base_1, max(CASE WHEN rank = 2 THEN step END) AS step_2,
     max(CASE WHEN rank = 2 THEN base_score END) AS base_2, max(CASE WHEN rank = 3 THEN step END) AS step_3,
     max(CASE WHEN rank = 3 THEN base_score END) AS base_3
   FROM leaders
-  GROUP BY account_id, slot_at
+  GROUP BY account_number, slot_at
 ),
 others AS (
   -- The two likeliest of those that are not weighed by themselves.
@@ -33,7 +34,7 @@ others AS (
     c.step_1, c.base_1, c.step_2, c.base_2, c.step_3, c.base_3
   FROM slots AS s
   JOIN slot_sums AS t ON t.slot = s.slot
-  JOIN chiefs AS c ON c.account_id = s.account_id AND c.slot_at = s.slot_at
+  JOIN chiefs AS c ON c.account_number = s.account_number AND c.slot_at = s.slot_at
 ),
 contenders AS (
   SELECT slot, first_step, first_score, second_step, second_score, total_weight,
@@ -73,15 +74,15 @@ summaries AS (
   LEFT JOIN holder_steps AS r ON r.step = d.runner_up_step
   LEFT JOIN weighed_holders AS w ON w.slot = d.slot AND w.step = d.step
 )
-SELECT s.account_id, s.ip_prefix, s.ip_hidden_digits, s.deployment, s.hour, s.slot_at, s.slot_to, u.candidate_count,
+SELECT p.account_id, p.ip_prefix, s.ip_hidden_digits, s.hour, s.slot_at, s.slot_to, u.candidate_count,
   u.first_id, u.first_confidence, u.second_id, u.second_confidence,
   CASE
     WHEN u.unseen_confidence > 0.5 THEN 'unseen_caller'
-    WHEN s.ip_prefix = '' AND u.first_confidence < 0.5 THEN 'address_hidden'
+    WHEN p.ip_prefix = '' AND u.first_confidence < 0.5 THEN 'address_hidden'
     WHEN u.unseen_confidence > u.first_confidence THEN 'undecided'
   END AS unattributed,
   CASE
-    WHEN s.ip_prefix = '' THEN 'address_hidden'
+    WHEN p.ip_prefix = '' THEN 'address_hidden'
     WHEN u.match_count = 0 THEN 'address_unseen'
     WHEN u.match_count > 1 THEN 'shared_address'
     ELSE 'key_not_logged'
@@ -99,7 +100,7 @@ SELECT s.account_id, s.ip_prefix, s.ip_hidden_digits, s.deployment, s.hour, s.sl
     CASE u.digits WHEN 'digits_differ' THEN 'at another address of it; ' ELSE '' END,
     CASE u.entra WHEN 'entra_call' THEN 'calls with Entra from there; ' ELSE '' END,
     CASE u.usage
-      WHEN 'deployment_usual' THEN 'calls this deployment with Entra; '
+      WHEN 'deployment_usual' THEN 'calls deployments that are called from there with Entra; '
       WHEN 'deployment_other' THEN 'calls other deployments with Entra; '
       ELSE ''
     END,
@@ -126,3 +127,4 @@ SELECT s.account_id, s.ip_prefix, s.ip_hidden_digits, s.deployment, s.hour, s.sl
   ) AS evidence
 FROM summaries AS u
 JOIN slots AS s ON s.slot = u.slot
+JOIN places AS p ON p.place = s.place

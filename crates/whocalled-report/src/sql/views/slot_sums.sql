@@ -10,14 +10,15 @@
 --   unseen, logs, unseen_score: what speaks for a caller whom no log names, by name and in all
 --   first_step, first_score, second_step, second_score: the likeliest of those weighed by themselves
 --   total_weight: the sum of the exponentials of all scores, by which probabilities are shares
--- how: All holders as if not seen at the prefix, and for those that were, the difference.
+-- how: Those that were seen at the prefix by their own scores, and the others, who are unseen there alike,
+--   by what is left of the sum of all.
 WITH ranked AS (
-  SELECT slot, step, score, exp(score) - exp(absent_score) AS gain,
+  SELECT slot, step, score, base_score,
     row_number() OVER (PARTITION BY slot ORDER BY round(score, 9) DESC, step) AS rank
   FROM weighed_holders
 ),
 weighed AS (
-  SELECT slot, count(*) AS match_count, sum(gain) AS gain,
+  SELECT slot, count(*) AS match_count, sum(exp(score)) AS weight, sum(exp(base_score)) AS base_weight,
     max(CASE WHEN rank = 1 THEN step END) AS first_step, max(CASE WHEN rank = 1 THEN score END) AS first_score,
     max(CASE WHEN rank = 2 THEN step END) AS second_step, max(CASE WHEN rank = 2 THEN score END) AS second_score
   FROM ranked
@@ -27,15 +28,16 @@ known AS (
   SELECT DISTINCT ip_prefix, date FROM presence
 ),
 named AS (
-  SELECT s.slot, l.holder_count, l.holders_weight, coalesce(w.match_count, 0) AS match_count, w.gain, w.first_step,
+  SELECT s.slot, t.holder_count, t.holders_weight, coalesce(w.match_count, 0) AS match_count,
+    coalesce(w.weight, 0.0) AS weight, coalesce(w.base_weight, 0.0) AS base_weight, w.first_step,
     w.first_score, w.second_step, w.second_score,
     CASE
-      WHEN s.ip_prefix = '' THEN 'address_hidden'
+      WHEN p.ip_prefix = '' THEN 'address_hidden'
       WHEN k.date IS NOT NULL THEN 'address_colleagues'
       ELSE 'address_elsewhere'
     END AS absence,
     CASE
-      WHEN s.ip_prefix = '' THEN 'unseen_hidden'
+      WHEN p.ip_prefix = '' THEN 'unseen_hidden'
       WHEN w.match_count IS NOT NULL THEN 'unseen_neighbour'
       WHEN k.date IS NOT NULL THEN 'unseen_colleague'
       ELSE 'unseen_address'
@@ -46,13 +48,14 @@ named AS (
       ELSE 'logs_older'
     END AS logs
   FROM slots AS s
-  JOIN leaders AS l ON l.account_id = s.account_id AND l.slot_at = s.slot_at AND l.rank = 1
+  JOIN places AS p ON p.place = s.place
+  JOIN account_sums AS t ON t.account_number = s.account_number AND t.slot_at = s.slot_at
   LEFT JOIN weighed AS w ON w.slot = s.slot
-  LEFT JOIN known AS k ON k.ip_prefix = s.ip_prefix AND k.date = CAST(s.slot_at AS DATE)
-  LEFT JOIN log_spans AS g ON g.subscription_id = split_part(s.account_id, '/', 3)
+  LEFT JOIN known AS k ON k.ip_prefix = p.ip_prefix AND k.date = CAST(s.slot_at AS DATE)
+  LEFT JOIN log_spans AS g ON g.subscription_id = split_part(p.account_id, '/', 3)
 ),
 scored AS (
-  SELECT n.slot, n.holder_count, n.holders_weight, n.match_count, n.gain, n.first_step, n.first_score, n.second_step,
+  SELECT n.slot, n.holder_count, n.holders_weight, n.match_count, n.weight, n.base_weight, n.first_step, n.first_score, n.second_step,
     n.second_score, n.absence, a.weight AS absence_score, n.unseen, n.logs,
     p.weight + u.weight + g.weight AS unseen_score, -(c.weight * ln(CAST(n.holder_count AS DOUBLE))) AS candidates_score
   FROM named AS n
@@ -64,5 +67,8 @@ scored AS (
 )
 SELECT slot, holder_count, match_count, candidates_score, absence, absence_score, unseen, logs, unseen_score, first_step,
   first_score + candidates_score AS first_score, second_step, second_score + candidates_score AS second_score,
-  exp(candidates_score) * (holders_weight * exp(absence_score) + coalesce(gain, 0.0)) + exp(unseen_score) AS total_weight
+  -- What is left of a difference when all holders are weighed by themselves is rounding.
+  exp(candidates_score) * (
+    CASE WHEN match_count < holder_count THEN (holders_weight - base_weight) * exp(absence_score) ELSE 0.0 END + weight
+  ) + exp(unseen_score) AS total_weight
 FROM scored
