@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
 use crate::parameters::{Parameters, Value};
+use crate::scope::{Places, Scope};
 use crate::session::{Answer, Session};
 
 /// What the lake knows about a correlation id.
@@ -101,19 +102,22 @@ pub struct RecordSource {
 pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanation, Error> {
     let correlation_id = correlation_id.trim().to_ascii_lowercase();
     let parameters = Parameters::new().with("id", Value::Text(correlation_id.clone()));
-    let records: Vec<RecordSource> =
-        rows(session.query(RECORDS, &parameters).await?).await?.iter().filter_map(record).collect();
+    let rows_of_records = rows(session.query(RECORDS, &parameters).await?).await?;
+    let records: Vec<RecordSource> = rows_of_records.iter().filter_map(record).collect();
     let days = || records.iter().filter(|it| it.table == "request_response").map(|it| it.time.date_naive());
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
         return Err(Error::UnknownCall { correlation_id });
     };
+    let texts = |column| rows_of_records.iter().filter_map(|row| text(row, column)).collect();
+    let places = Places { accounts: texts("resource_id"), prefixes: texts("ip_prefix") };
+    let scope = Scope::of_places(first..=last, places);
     let weights = rows(session.query("SELECT name, weight, sentence FROM weights", &Parameters::new()).await?).await?;
     let weights: BTreeMap<String, (f64, String)> = weights
         .iter()
         .filter_map(|row| Some((text(row, "name")?, (number(row, "weight"), text(row, "sentence")?))))
         .collect();
-    let candidates = rows(session.query_within(CANDIDATES, &parameters, first..=last).await?).await?;
-    let calls = rows(session.query_within(CALLS, &parameters, first..=last).await?).await?;
+    let candidates = rows(session.query_within(CANDIDATES, &parameters, scope.clone()).await?).await?;
+    let calls = rows(session.query_within(CALLS, &parameters, scope).await?).await?;
     let calls = calls
         .iter()
         .filter_map(|row| {
@@ -127,12 +131,14 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
 }
 
 const RECORDS: &str = "
-    SELECT 'request_response' AS record_table, time, blob, generation, blob_offset
+    SELECT 'request_response' AS record_table, time, blob, generation, blob_offset, resource_id, ip_prefix
     FROM request_response WHERE correlation_id = $id
     UNION ALL
-    SELECT 'request_usage', time, blob, generation, blob_offset FROM request_usage WHERE correlation_id = $id
+    SELECT 'request_usage', time, blob, generation, blob_offset, NULL, NULL
+    FROM request_usage WHERE correlation_id = $id
     UNION ALL
-    SELECT 'gateway', time, blob, generation, blob_offset FROM gateway WHERE backend_correlation_id = $id
+    SELECT 'gateway', time, blob, generation, blob_offset, NULL, NULL
+    FROM gateway WHERE backend_correlation_id = $id
     ORDER BY time, blob, blob_offset";
 
 const CALLS: &str = "

@@ -27,6 +27,7 @@ use crate::parameters::Parameters;
 use crate::provider::DATE;
 use crate::render::{Encoder, Format};
 use crate::reports::{self, Report};
+use crate::scope::Scope;
 use crate::session::{Answer, Session};
 
 /// The file by which a lake of ours is recognised.
@@ -207,7 +208,7 @@ async fn answer(session: &Session, source: &Source, dates: Option<RangeInclusive
         (Source::Relation { name, schema }, Some(dates)) if has_date(schema) => {
             let sql =
                 format!("SELECT * FROM {name} WHERE date BETWEEN DATE '{}' AND DATE '{}'", dates.start(), dates.end());
-            session.query_within(&sql, &Parameters::new(), dates).await
+            session.query_within(&sql, &Parameters::new(), Scope::of_days(dates)).await
         }
         (Source::Relation { name, .. }, _) => session.query(&format!("SELECT * FROM {name}"), &Parameters::new()).await,
     }
@@ -262,7 +263,7 @@ impl Run<'_> {
         let mut exported = Exported::default();
         for date in &present {
             let sql = format!("SELECT * EXCLUDE (date) FROM {name} WHERE date = DATE '{date}'");
-            let answer = session.query_within(&sql, &Parameters::new(), *date..=*date).await?;
+            let answer = session.query_within(&sql, &Parameters::new(), Scope::of_days(*date..=*date)).await?;
             let path = Path::from_iter([format!("{DATE}={date}"), self.file.clone()]);
             exported.row_count += self.put(answer, &path).await?;
             exported.file_count += 1;
@@ -373,7 +374,7 @@ async fn days(
         Some(dates) => {
             let (first, last) = (dates.start(), dates.end());
             let sql = format!("SELECT DISTINCT date FROM {name} WHERE date BETWEEN DATE '{first}' AND DATE '{last}'");
-            session.query_within(&sql, &Parameters::new(), dates.clone()).await?
+            session.query_within(&sql, &Parameters::new(), Scope::of_days(dates.clone())).await?
         }
         None => session.query(&format!("SELECT DISTINCT date FROM {name}"), &Parameters::new()).await?,
     };

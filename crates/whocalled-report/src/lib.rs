@@ -21,6 +21,7 @@ pub mod reference;
 mod render;
 mod repeats;
 pub mod reports;
+mod scope;
 mod session;
 mod status;
 mod unused_joins;

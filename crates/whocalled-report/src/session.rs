@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono::{Days, NaiveDate};
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::datasource::{MemTable, TableProvider, ViewTable};
 use datafusion::error::DataFusionError;
@@ -27,9 +25,10 @@ use whocalled_types::Table;
 use crate::error::Error;
 use crate::kept::KeptView;
 use crate::parameters::{Parameters, Value};
-use crate::provider::{LakeTable, ScanDates, with_views};
+use crate::provider::{LakeTable, with_views};
 use crate::repeats::Repeats;
 use crate::reports::Report;
+use crate::scope::Scope;
 use crate::unused_joins::UnusedJoins;
 use crate::weights::Weights;
 use crate::{date_trunc, join_sizes, views};
@@ -37,11 +36,6 @@ use crate::{date_trunc, join_sizes, views};
 /// Where the lake's own object store is registered. The scheme is ours, so that no location that a
 /// user writes can mean it.
 const LAKE_URL: &str = "whocalled://lake";
-
-/// How many days more than its range a report reads of the tables that hold calls, on both sides.
-/// One for re-deliveries and for observations up to a day off, one because a request is logged
-/// after it was made.
-const MARGIN_DAYS: u64 = 2;
 
 /// How large the smaller side of a join may be to be shared by all cores.
 const BUILD_BYTES_MAX: usize = 256 << 20;
@@ -98,8 +92,8 @@ pub struct Session {
     weights: Weights,
     /// Over everything.
     context: SessionContext,
-    /// Over the days that were asked for last: reports of one night all ask for the same ones.
-    recent: Mutex<Option<(RangeInclusive<NaiveDate>, SessionContext)>>,
+    /// Over the scope that was asked for last: reports of one night all ask for the same days.
+    recent: Mutex<Option<(Scope, SessionContext)>>,
 }
 
 impl Session {
@@ -143,7 +137,7 @@ impl Session {
         records: Option<Arc<LakeTable>>,
         weights: Weights,
     ) -> Result<Self, Error> {
-        let views = register(&context, &tables, records.as_ref(), &weights).await?;
+        let views = register(&context, &tables, records.as_ref(), &weights, None).await?;
         let table = |(table, provider): (&Table, &Arc<dyn TableProvider>)| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
@@ -181,21 +175,16 @@ impl Session {
         let parameters = report.complete(parameters)?;
         let context = match (parameters.get("from"), parameters.get("to")) {
             (Some(Value::Time(from)), Some(Value::Time(to))) => {
-                self.within(from.date_naive()..=to.date_naive()).await?
+                self.within(Scope::of_days(from.date_naive()..=to.date_naive())).await?
             }
             _ => self.context.clone(),
         };
         self.run(&context, report.sql, &parameters, SQLOptions::new()).await
     }
 
-    /// A query whose calls all lie in `dates`, so that no others need be read.
-    pub(crate) async fn query_within(
-        &self,
-        sql: &str,
-        parameters: &Parameters,
-        dates: RangeInclusive<NaiveDate>,
-    ) -> Result<Answer, Error> {
-        self.run(&self.within(dates).await?, sql, parameters, SQLOptions::new().with_allow_ddl(false)).await
+    /// A query whose calls all lie in a scope, so that no others need be read.
+    pub(crate) async fn query_within(&self, sql: &str, parameters: &Parameters, scope: Scope) -> Result<Answer, Error> {
+        self.run(&self.within(scope).await?, sql, parameters, SQLOptions::new().with_allow_ddl(false)).await
     }
 
     /// Adds rows to a session that is [in memory](Session::in_memory): `into` is a table, or a table
@@ -241,25 +230,20 @@ impl Session {
         Ok(Answer { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
     }
 
-    /// The same relations, of which the tables of calls are read only around these days.
-    async fn within(&self, dates: RangeInclusive<NaiveDate>) -> Result<SessionContext, Error> {
+    /// The same relations, of which no more is read than the scope needs.
+    async fn within(&self, scope: Scope) -> Result<SessionContext, Error> {
         let mut recent = self.recent.lock().await;
         if let Some((known, context)) = recent.as_ref()
-            && *known == dates
+            && *known == scope
         {
             return Ok(context.clone());
         }
-        let margin = Days::new(MARGIN_DAYS);
-        let scanned = ScanDates {
-            first: dates.start().checked_sub_days(margin).unwrap_or(NaiveDate::MIN),
-            last: dates.end().checked_add_days(margin).unwrap_or(NaiveDate::MAX),
-        };
-        let config = self.context.copied_config().with_extension(Arc::new(scanned));
+        let config = self.context.copied_config().with_extension(Arc::new(scope.scan_dates()));
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         let context =
             SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
-        register(&context, &self.tables, self.records.as_ref(), &self.weights).await?;
-        *recent = Some((dates, context.clone()));
+        register(&context, &self.tables, self.records.as_ref(), &self.weights, Some(&scope)).await?;
+        *recent = Some((scope, context.clone()));
         Ok(context)
     }
 }
@@ -270,6 +254,7 @@ async fn register(
     tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
     records: Option<&Arc<LakeTable>>,
     weights: &Weights,
+    scope: Option<&Scope>,
 ) -> Result<Vec<Relation>, Error> {
     let repeats = records.map(|table| Arc::new(Repeats::new(Arc::clone(table))));
     for (table, provider) in tables {
@@ -279,6 +264,10 @@ async fn register(
     for view in views::all()? {
         let failed = |source| Error::Relation { relation: format!("view {}", view.name), source: Box::new(source) };
         let sql = if view.name == "weights" { weights.to_sql(view.sql) } else { view.sql.to_owned() };
+        let sql = match scope {
+            Some(scope) => scope.narrowed(view.name, sql),
+            None => sql,
+        };
         let plan = context.state().create_logical_plan(&sql).await.map_err(failed)?;
         let provider: Arc<dyn TableProvider> = match (view.name, &repeats) {
             ("repeated_records", Some(repeats)) => Arc::new(repeats.view(true)),

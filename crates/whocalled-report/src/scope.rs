@@ -1,0 +1,66 @@
+//! What a question is about, where it is not about everything.
+
+use std::ops::RangeInclusive;
+
+use chrono::{Days, NaiveDate};
+
+use crate::provider::ScanDates;
+
+/// How many days more than its own a question reads of the tables that hold calls, on both sides.
+/// One for re-deliveries and for observations up to a day off, one because a request is logged
+/// after it was made.
+const MARGIN_DAYS: u64 = 2;
+
+/// The days of the calls in question, and where they were made, if that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scope {
+    dates: RangeInclusive<NaiveDate>,
+    places: Option<Places>,
+}
+
+/// The accounts of some calls, and the address prefixes that they came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) accounts: Vec<String>,
+    pub(crate) prefixes: Vec<String>,
+}
+
+impl Scope {
+    /// Any call of these days.
+    pub(crate) fn of_days(dates: RangeInclusive<NaiveDate>) -> Self {
+        Self { dates, places: None }
+    }
+
+    /// Only calls of these days to these accounts, from these prefixes.
+    pub(crate) fn of_places(dates: RangeInclusive<NaiveDate>, places: Places) -> Self {
+        Self { dates, places: Some(places) }
+    }
+
+    /// What is to be read of the tables that hold calls.
+    pub(crate) fn scan_dates(&self) -> ScanDates {
+        let margin = Days::new(MARGIN_DAYS);
+        ScanDates {
+            first: self.dates.start().checked_sub_days(margin).unwrap_or(NaiveDate::MIN),
+            last: self.dates.end().checked_add_days(margin).unwrap_or(NaiveDate::MAX),
+        }
+    }
+
+    /// A view without the rows that have no part in weighing the calls: who obtained the keys of other
+    /// accounts, and who called them, unless from the same prefix, which tells how many share it.
+    pub(crate) fn narrowed(&self, view: &str, sql: String) -> String {
+        let Some(places) = &self.places else { return sql };
+        let accounts = format!("account_id IN ({})", literals(&places.accounts));
+        let condition = match view {
+            "key_access" | "deployment_days" => accounts,
+            "sightings" if places.prefixes.is_empty() => accounts,
+            "sightings" => format!("{accounts} OR ip_prefix IN ({})", literals(&places.prefixes)),
+            _ => return sql,
+        };
+        format!("SELECT * FROM (\n{sql}\n) AS {view} WHERE {condition}")
+    }
+}
+
+/// Texts as SQL has them, with commas between them.
+fn literals(texts: &[String]) -> String {
+    texts.iter().map(|text| format!("'{}'", text.replace('\'', "''"))).collect::<Vec<_>>().join(", ")
+}
