@@ -186,11 +186,33 @@ fn nightly_twice_changes_nothing() {
     let versions = || -> usize { walk(&at.join("lake")).filter(|path| path.contains("_delta_log")).count() };
     nightly();
     let (before, commits) = (contents(), versions());
-    assert!(before.len() >= 6, "five reports and a receipt");
+    assert_eq!(before.len(), 17, "fifteen reports, a summary and a receipt: {:?}", before.keys());
+    let summary = fs::read_to_string(at.join("reports/2026-11-02/summary.md")).expect("the summary");
+    assert!(summary.starts_with("# 2026-11-02\n") && summary.contains("| leaked-key | "), "{summary}");
     nightly();
     assert_eq!(contents(), before);
     assert_eq!(versions(), commits, "the lake has no new commit");
     assert_eq!(fs::read_dir(at.join("reports")).expect("the reports").count(), 1, "nothing half-written is left");
+}
+
+#[test]
+fn nightly_ends_in_a_code_of_its_own_where_a_report_has_rows() {
+    let scratch = TempDir::new().expect("a scratch directory");
+    let at = scratch.path();
+    run(at, &["simulate", "--out", "tenant", "--calls", "500", "--hours", "6"]).success();
+    let nightly = |date: &str, reports: &[&str]| {
+        let mut arguments =
+            vec!["nightly", "--archive", "tenant", "--lake", "lake", "--out", "reports", "--date", date];
+        reports.iter().for_each(|report| arguments.extend(["--fail-on", report]));
+        run(at, &arguments)
+    };
+    let ran = nightly("2026-11-02", &["trace", "usage"]);
+    assert_eq!(ran.code, 10, "{}", ran.stderr);
+    assert!(ran.stderr.contains("usage ("), "{}", ran.stderr);
+    assert!(at.join("reports/2026-11-02/usage.csv").exists(), "all reports are written all the same");
+    nightly("2026-12-02", &["usage", "leaked-key"]).success();
+    let ran = nightly("2026-11-02", &["usages"]);
+    assert!(ran.code == 2 && ran.stderr.contains("usage"), "{} {}", ran.code, ran.stderr);
 }
 
 fn walk(directory: &Path) -> Box<dyn Iterator<Item = String>> {

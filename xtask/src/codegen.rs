@@ -1,4 +1,5 @@
-//! `cargo xtask codegen`: the reference pages, written from what the binary says about itself.
+//! `cargo xtask codegen`: the reference pages, written from what the binary says about itself, and in the
+//! pages of docs/reports the part that says what a report has and how it is computed.
 
 use std::fs;
 use std::process::Command;
@@ -14,25 +15,61 @@ const PAGES: [&str; 5] = ["cli", "config", "tables", "reports", "exit-codes"];
 pub(crate) fn run(check: bool) -> Result<()> {
     let binary = cargo::build_whocalled(Profile::Dev)?;
     let directory = cargo::root().join("docs/reference");
-    let mut stale = Vec::new();
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut pages = Vec::new();
     for page in PAGES {
-        let text = page_text(&cargo::output(Command::new(&binary).args(["reference", page]))?);
-        let path = directory.join(page).with_extension("md");
+        let body = cargo::output(Command::new(&binary).args(["reference", page]))?;
+        if page == "reports" {
+            pages.append(&mut report_pages(&body)?);
+        }
+        pages.push((format!("docs/reference/{page}.md"), page_text(&body)));
+    }
+    let mut stale = Vec::new();
+    for (name, text) in pages {
+        let path = cargo::root().join(&name);
         if fs::read_to_string(&path).is_ok_and(|it| it == text) {
             continue;
         }
-        stale.push(format!("docs/reference/{page}.md"));
+        stale.push(name);
         if !check {
-            fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     match (check, stale.is_empty()) {
-        (_, true) => eprintln!("docs/reference is up to date"),
+        (_, true) => eprintln!("docs/reference and docs/reports are up to date"),
         (false, false) => eprintln!("wrote {}", stale.join(", ")),
         (true, false) => bail!("out of date: {}; run `cargo xtask codegen` and commit the result", stale.join(", ")),
     }
     Ok(())
+}
+
+/// The page of each report as it should be: what was written by hand, and around its middle the report's
+/// section of the reference and its SQL.
+fn report_pages(reference: &str) -> Result<Vec<(String, String)>> {
+    let sections = reference.split("\n## ").skip(1).filter_map(|section| section.split_once('\n'));
+    let page = |(name, section): (&str, &str)| {
+        let page = format!("docs/reports/{name}.md");
+        let written = fs::read_to_string(cargo::root().join(&page));
+        let written = written.with_context(|| format!("report {name} has no page: write {page}"))?;
+        let file = format!("crates/whocalled-report/src/sql/reports/{name}.sql");
+        let sql = fs::read_to_string(cargo::root().join(&file)).with_context(|| format!("cannot read {file}"))?;
+        let text = with_section(&written, section, &sql);
+        let text = text.with_context(|| format!("{page} has no place for its columns: `{BEGIN}`, then `{END}`"))?;
+        Ok((page, text))
+    };
+    sections.map(page).collect()
+}
+
+/// What begins and ends the part of a report's page that is not written by hand.
+const BEGIN: &str = "<!-- `cargo xtask codegen` writes from here -->";
+const END: &str = "<!-- to here -->";
+
+fn with_section(page: &str, section: &str, sql: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    let statement: Vec<&str> = sql.lines().skip_while(|line| line.starts_with("--")).collect();
+    let section = section.trim();
+    Some(format!("{before}{BEGIN}\n\n{section}\n\n```sql\n{}\n```\n\n{END}{after}", statement.join("\n").trim()))
 }
 
 /// A page as it stands in the repository: the preamble, then the text with one line end at its end.
@@ -43,6 +80,15 @@ fn page_text(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_page_keeps_what_is_written_around_its_section() {
+        let page = format!("# Who?\n\n{BEGIN}\nold\n{END}\n\nMind the gap.\n");
+        let text = with_section(&page, "\nWho?\n", "-- name: who\nSELECT 1 -- one\n");
+        let expected = format!("# Who?\n\n{BEGIN}\n\nWho?\n\n```sql\nSELECT 1 -- one\n```\n\n{END}\n\nMind the gap.\n");
+        assert_eq!(text, Some(expected));
+        assert_eq!(with_section("# Who?\n", "", ""), None);
+    }
 
     #[test]
     fn a_page_says_that_it_is_generated_and_ends_in_one_line_end() {

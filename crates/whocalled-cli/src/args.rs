@@ -481,7 +481,8 @@ pub(crate) struct Export {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: whocalled nightly --archive https://ACCOUNT.blob.core.windows.net --lake lake --out reports"
+    after_help = "Examples:\n  whocalled nightly --archive https://ACCOUNT.blob.core.windows.net --lake lake --out reports\n  \
+                  whocalled nightly --fail-on leaked-key --fail-on coverage       exit code 10 if either has rows"
 )]
 pub(crate) struct Nightly {
     #[command(flatten)]
@@ -497,6 +498,9 @@ pub(crate) struct Nightly {
     /// csv, json, ndjson, markdown, parquet or table [default: csv]
     #[arg(long, env = "WHOCALLED_FORMAT", value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// End with exit code 10 if this report has rows; may be repeated
+    #[arg(long, value_name = "REPORT")]
+    pub(crate) fail_on: Vec<String>,
     /// Take a last record without a line break once its blob has been quiet for this long [default: 3h]
     #[arg(long, env = "WHOCALLED_SEAL_AFTER", value_name = "DURATION")]
     pub(crate) seal_after: Option<String>,

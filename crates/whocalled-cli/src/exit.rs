@@ -21,11 +21,12 @@ pub(crate) enum Exit {
     Incomplete,
     Unbalanced,
     NotFound,
+    Found,
     Interrupted,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -36,6 +37,7 @@ impl Exit {
         Self::Incomplete,
         Self::Unbalanced,
         Self::NotFound,
+        Self::Found,
         Self::Interrupted,
     ];
 
@@ -51,6 +53,7 @@ impl Exit {
             Self::Incomplete => 7,
             Self::Unbalanced => 8,
             Self::NotFound => 9,
+            Self::Found => 10,
             Self::Interrupted => 130,
         }
     }
@@ -78,6 +81,7 @@ impl Exit {
                 "The counts of a run do not add up. This is a defect; please report it with the receipt."
             }
             Self::NotFound => "There is no call of that correlation id.",
+            Self::Found => "A report that `nightly --fail-on` names has rows. All reports are written.",
             Self::Interrupted => {
                 "The run was interrupted. What was committed stays, and the next run goes on from there."
             }

@@ -183,12 +183,34 @@ pub(crate) async fn write_rows(
     let (unwritten, dates) = blocking(&table, move || Unwritten::new(&layout, rows)).await?;
     let unwritten = Arc::new(unwritten);
     let mut written = Vec::new();
-    for (date, rows) in dates {
-        let encoded = encode(&unwritten, rows).await?;
-        written.push(put(store, directory, date, label, encoded, now).await?);
-        after_file()?;
+    let mut encoded = None;
+    let mut dates = dates.into_iter();
+    loop {
+        // One file is stored while the next is encoded.
+        let next = dates.next();
+        let is_last = next.is_none();
+        let encoding = async {
+            match next {
+                Some((date, rows)) => Ok(Some((date, encode(&unwritten, rows).await?))),
+                None => Ok(None),
+            }
+        };
+        let storing = async {
+            match encoded.take() {
+                Some((date, encoded)) => put(store, directory, date, label, encoded, now).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (ahead, stored) = futures::join!(encoding, storing);
+        if let Some(file) = stored? {
+            written.push(file);
+            after_file()?;
+        }
+        if is_last {
+            return Ok(written);
+        }
+        encoded = ahead?;
     }
-    Ok(written)
 }
 
 /// Stores a file under a name that was never used before.

@@ -36,7 +36,7 @@ const WITHOUT_DICTIONARY: [&str; 2] = ["correlation_id", "extra"];
 pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> Result<Encoded, Error> {
     let table = &unwritten.layout.table;
     let failed = |source| Error::Parquet { path: format!("new file of {table}"), source };
-    let columns_at_a_time = tokio::runtime::Handle::current().metrics().num_workers().max(1);
+    let columns_at_a_time = 2 * tokio::runtime::Handle::current().metrics().num_workers().max(1);
     let schema = ArrowSchemaConverter::new().convert(&unwritten.schema).map_err(failed)?;
     let properties = Arc::new(properties(&unwritten.layout, order.len()));
     let mut bytes = Vec::new();
@@ -46,14 +46,18 @@ pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> 
     for start in (0..order.len()).step_by(ROW_GROUP_ROWS) {
         let group = start..order.len().min(start + ROW_GROUP_ROWS);
         let writers = factory.create_column_writers(start / ROW_GROUP_ROWS).map_err(failed)?;
-        let column = |(index, writer)| {
+        let column = async |(index, writer)| {
             let (unwritten, order, group) = (Arc::clone(unwritten), Arc::clone(&order), group.clone());
             let descriptor = schema.column(index);
-            blocking(table, move || unwritten.column(index, &descriptor, writer, &order[group]))
+            let encoded = blocking(table, move || unwritten.column(index, &descriptor, writer, &order[group]));
+            Ok::<_, Error>((index, encoded.await?))
         };
-        let mut chunks = stream::iter(writers.into_iter().enumerate()).map(column).buffered(columns_at_a_time);
+        // As they get ready: some columns take ten times as long as others, which need not wait for them.
+        let chunks = stream::iter(writers.into_iter().enumerate()).map(column).buffer_unordered(columns_at_a_time);
+        let mut chunks: Vec<(usize, Chunk)> = chunks.try_collect().await?;
+        chunks.sort_by_key(|(index, _)| *index);
         let mut rows = writer.next_row_group().map_err(failed)?;
-        while let Some(chunk) = chunks.try_next().await? {
+        for (_, chunk) in chunks {
             chunk.append_to(&mut rows).map_err(failed)?;
         }
         rows.close().map_err(failed)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Semaphore, mpsc};
 use whocalled_fetch::Archive;
 use whocalled_lake::{Batch, BlobState, Lake};
 use whocalled_types::Limits;
@@ -162,32 +163,14 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
     std::mem::take(&mut plan.findings).into_iter().for_each(|it| receipt.found(it));
     (options.progress)(Progress::Planned { blob_count: plan.read_count() as u64, bytes: plan.read_bytes() });
 
-    let preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
-    let mut prepared = prepare(&preparer, &mut plan, options).await?;
-    let is_stopped = || options.stop.load(Ordering::Relaxed);
-    while !(prepared.outcomes.is_empty() && (is_stopped() || plan.reads.is_empty() && plan.gone.is_empty())) {
-        let Tally { batch, receipt: after, ending } = account(&preparer, prepared, &mut plan, options, receipt)?;
-        let goes_on = ending.is_none();
-        // The next batch is read and decoded while this one is written, so that no core waits for either.
-        let ahead = async {
-            match goes_on && options.thread_count > 1 {
-                true => prepare(&preparer, &mut plan, options).await,
-                false => Ok(Prepared::default()),
-            }
-        };
-        let (committed, ahead) = futures::join!(commit(lake, batch, options), ahead);
-        *receipt = after;
-        receipt.batches.extend(committed?);
-        update(receipt, archive, options);
-        kept::keep(lake, receipt).await?;
-        if let Some(ending) = ending {
-            return Err(ending.into());
-        }
-        prepared = match options.thread_count > 1 {
-            true => ahead?,
-            false => prepare(&preparer, &mut plan, options).await?,
-        };
-    }
+    let (batches, prepared) = mpsc::channel(1);
+    // A core decodes or commits; where there are two, one batch is decoded while the one before is written,
+    // and neither side waits for the other until a batch lies between them.
+    let cores = Semaphore::new(options.thread_count.clamp(1, 2));
+    let decoding = decode(archive, &mut plan, options, receipt.clone(), batches, &cores);
+    let committing = commit_all(archive, lake, options, receipt, prepared, &cores);
+    let (decoded, committed) = futures::join!(decoding, committing);
+    committed.and(decoded)?;
     if !plan.reads.is_empty() {
         receipt.interrupted = true;
         receipt.bytes_left.not_reached = plan.read_bytes();
@@ -195,6 +178,58 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
     if !receipt.interrupted && !receipt.unsettled {
         let whole = receipt.hours.is_none().then_some(plan.request_count);
         receipt.seen = seen.after(&options.selection, receipt.started_at, whole);
+    }
+    Ok(())
+}
+
+/// Makes batches of what the plan has to read, one after the other, until nothing is left, the run is to
+/// stop, or nobody takes them any more. `receipt` is what it will be after the batches before.
+async fn decode(
+    archive: &Archive,
+    plan: &mut Plan,
+    options: &Options,
+    mut receipt: Receipt,
+    batches: mpsc::Sender<Tally>,
+    cores: &Semaphore,
+) -> Result<(), Error> {
+    let preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
+    loop {
+        let tally = {
+            let _core = cores.acquire().await;
+            let prepared = prepare(&preparer, plan, options).await?;
+            let is_stopped = options.stop.load(Ordering::Relaxed);
+            if prepared.outcomes.is_empty() && (is_stopped || plan.reads.is_empty() && plan.gone.is_empty()) {
+                return Ok(());
+            }
+            account(&preparer, prepared, plan, options, &receipt)?
+        };
+        receipt = tally.receipt.clone();
+        let is_last = tally.ending.is_some();
+        if batches.send(tally).await.is_err() || is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Commits batches in their order, and keeps the receipt after each.
+async fn commit_all(
+    archive: &Archive,
+    lake: &mut Lake,
+    options: &Options,
+    receipt: &mut Receipt,
+    mut prepared: mpsc::Receiver<Tally>,
+    cores: &Semaphore,
+) -> Result<(), Error> {
+    while let Some(Tally { batch, receipt: after, ending }) = prepared.recv().await {
+        let _core = cores.acquire().await;
+        let committed = commit(lake, batch, options).await?;
+        let batches = std::mem::replace(receipt, after).batches;
+        receipt.batches = batches.into_iter().chain(committed).collect();
+        update(receipt, archive, options);
+        kept::keep(lake, receipt).await?;
+        if let Some(ending) = ending {
+            return Err(ending.into());
+        }
     }
     Ok(())
 }

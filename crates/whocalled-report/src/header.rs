@@ -12,6 +12,8 @@
 //! --   for as many lines as it likes.
 //! ```
 //!
+//! A report that compares its range with all that came before has `reads: everything` as well.
+//!
 //! A view has `row` (what a row of it is) where a report has `question`, and `how` (how it is built)
 //! where a report has `reading`.
 
@@ -26,6 +28,7 @@ pub(crate) struct Header {
     pub(crate) parameters: Vec<ParameterDoc>,
     pub(crate) columns: Vec<ColumnDoc>,
     pub(crate) notes: String,
+    pub(crate) reads_everything: bool,
 }
 
 /// The type of a report's parameter.
@@ -105,8 +108,14 @@ impl ParameterKind {
 /// Takes the header off the beginning of an SQL file, and returns it with the statement.
 pub(crate) fn parse(file: &'static str, text: &'static str) -> Result<(Header, &'static str), Error> {
     let wrong = |reason: String| Error::Header { file, reason };
-    let mut header =
-        Header { name: "", summary: String::new(), parameters: vec![], columns: vec![], notes: String::new() };
+    let mut header = Header {
+        name: "",
+        summary: String::new(),
+        parameters: vec![],
+        columns: vec![],
+        notes: String::new(),
+        reads_everything: false,
+    };
     let mut section = "";
     let mut rest = text;
     while let Some((line, after)) = rest.split_once('\n') {
@@ -122,6 +131,7 @@ pub(crate) fn parse(file: &'static str, text: &'static str) -> Result<(Header, &
             "name" => header.name = value,
             "row" | "question" => push_text(&mut header.summary, value),
             "how" | "reading" => push_text(&mut header.notes, value),
+            "reads" if value == "everything" => header.reads_everything = true,
             "columns" | "parameters" if value.is_empty() => {}
             "columns" => column(&mut header.columns, value),
             "parameters" => header.parameters.push(parameter(value).map_err(wrong)?),

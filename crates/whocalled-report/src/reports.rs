@@ -17,15 +17,27 @@ pub struct Report {
     pub columns: Vec<ColumnDoc>,
     /// How to read it: what the numbers say, and what they do not.
     pub reading: String,
+    /// Whether it compares the range with all that came before, so that all calls are read.
+    pub reads_everything: bool,
     /// The statement, with `$name` placeholders.
     pub sql: &'static str,
 }
 
 const FILES: &[(&str, &str)] = &[
+    ("summary.sql", include_str!("sql/reports/summary.sql")),
     ("attribution.sql", include_str!("sql/reports/attribution.sql")),
     ("key-access.sql", include_str!("sql/reports/key-access.sql")),
     ("shadow-admin.sql", include_str!("sql/reports/shadow-admin.sql")),
     ("unattributed.sql", include_str!("sql/reports/unattributed.sql")),
+    ("leaked-key.sql", include_str!("sql/reports/leaked-key.sql")),
+    ("key-exposure.sql", include_str!("sql/reports/key-exposure.sql")),
+    ("rotation.sql", include_str!("sql/reports/rotation.sql")),
+    ("new-addresses.sql", include_str!("sql/reports/new-addresses.sql")),
+    ("local-auth.sql", include_str!("sql/reports/local-auth.sql")),
+    ("usage.sql", include_str!("sql/reports/usage.sql")),
+    ("failed.sql", include_str!("sql/reports/failed.sql")),
+    ("latency.sql", include_str!("sql/reports/latency.sql")),
+    ("trace.sql", include_str!("sql/reports/trace.sql")),
     ("coverage.sql", include_str!("sql/reports/coverage.sql")),
 ];
 
@@ -44,6 +56,7 @@ pub fn all() -> Result<Vec<Report>, Error> {
                 parameters: header.parameters,
                 columns: header.columns,
                 reading: header.notes,
+                reads_everything: header.reads_everything,
                 sql,
             })
         })

@@ -167,14 +167,14 @@ impl Session {
     ///
     /// Of the tables that hold calls, only the days of the range and two on both sides are read: a
     /// call that was re-delivered more than two days later would count again. Grants and sign-ins
-    /// are read from the beginning.
+    /// are read from the beginning, and so are calls for a report that says so.
     ///
     /// # Errors
     /// [`Error::Parameter`] when one is missing, unknown or of another kind; else as of a query.
     pub async fn report(&self, report: &Report, parameters: &Parameters) -> Result<Answer, Error> {
         let parameters = report.complete(parameters)?;
         let context = match (parameters.get("from"), parameters.get("to")) {
-            (Some(Value::Time(from)), Some(Value::Time(to))) => {
+            (Some(Value::Time(from)), Some(Value::Time(to))) if !report.reads_everything => {
                 self.within(Scope::of_days(from.date_naive()..=to.date_naive())).await?
             }
             _ => self.context.clone(),

@@ -7,19 +7,20 @@ use std::path::Path;
 use anyhow::Context as _;
 use chrono::{NaiveTime, TimeDelta};
 use whocalled_pipeline::{Listing, Run, Selection};
-use whocalled_report::{Format, Parameters};
+use whocalled_report::{Format, Parameters, Session, render, reports};
 
 use super::convert::{Task, conclude, convert};
 use super::output::json;
 use super::report::write_all;
 use crate::args::Nightly;
 use crate::context::{Context, now, show};
-use crate::exit::Usage;
+use crate::exit::{Ended, Exit, Usage};
 use crate::time::date;
 
 /// The size that compaction brings files to.
 const TARGET_BYTES: u64 = 128 << 20;
 const RECEIPT: &str = "receipt.json";
+const SUMMARY: &str = "summary.md";
 
 pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()> {
     let out = args.out.as_ref().or(context.settings.out.as_ref());
@@ -27,6 +28,9 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         out.ok_or_else(|| Usage("no directory for the reports: give --out DIR, or set WHOCALLED_OUT".to_owned()))?;
     let day = date(&args.date, now())?;
     let format = context.format(args.format.as_ref(), Format::Csv)?;
+    for name in &args.fail_on {
+        reports::find(name)?;
+    }
     let seal_after = context.seal_after(args.seal_after.as_ref())?;
 
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
@@ -51,21 +55,26 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     let staging = out.join(format!(".{day}-{}", receipt.run_id));
     fs::create_dir(&staging).with_context(|| format!("cannot make directory {}", staging.display()))?;
     let session = context.session(&lake, &args.engine).await?;
-    let written = write_all(&session, &Parameters::between(from, to), format, &staging).await;
-    let counts = match written {
+    let parameters = Parameters::between(from, to);
+    let written = async {
+        let counts = write_all(&session, &parameters, format, &staging).await?;
+        fs::write(staging.join(SUMMARY), summary(&session, &parameters, &day.to_string(), &counts).await?)?;
+        Ok(counts)
+    };
+    let counts = match written.await {
         Ok(counts) => counts,
         Err(error) => {
             drop(fs::remove_dir_all(&staging));
             return Err(error);
         }
     };
-    let summary = serde_json::json!({
+    let account = serde_json::json!({
         "date": day.to_string(),
         "reports": counts.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         "compacted_tables": optimized.keys().map(|table| table.name()).collect::<Vec<_>>(),
         "convert": receipt,
     });
-    let text = json(&summary)?;
+    let text = json(&account)?;
     fs::write(staging.join(RECEIPT), &text)?;
     let target = out.join(day.to_string());
     let changed = publish(&staging, &target)?;
@@ -76,7 +85,32 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
         if changed { "" } else { ", unchanged" }
     ));
     std::io::stdout().write_all(text.as_bytes())?;
-    conclude(Run { receipt, result: Ok(()) })
+    conclude(Run { receipt, result: Ok(()) })?;
+    let found = counts.iter().filter(|(name, rows)| *rows > 0 && args.fail_on.iter().any(|it| it == name));
+    let found: Vec<String> = found.map(|(name, rows)| format!("{name} ({rows} rows)")).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    context.say(format!("there is something in {}", found.join(", ")));
+    Err(Ended(Exit::Found).into())
+}
+
+/// The day at a glance, in Markdown: the report `summary`, and how many rows each report has.
+async fn summary(
+    session: &Session,
+    parameters: &Parameters,
+    day: &str,
+    counts: &[(&'static str, u64)],
+) -> anyhow::Result<Vec<u8>> {
+    let mut text = format!("# {day}\n\n").into_bytes();
+    let answer = session.report(&reports::find("summary")?, parameters).await?;
+    render(answer, Format::Markdown, &mut text).await?;
+    writeln!(text, "\n| report | rows | question |\n|---|---:|---|")?;
+    for report in reports::all()?.iter().filter(|report| report.name != "summary") {
+        let rows = counts.iter().find(|(name, _)| *name == report.name).map_or(0, |(_, rows)| *rows);
+        writeln!(text, "| {} | {rows} | {} |", report.name, report.question)?;
+    }
+    Ok(text)
 }
 
 /// Puts the reports in place of those of an earlier run, if they differ; whether they do.
