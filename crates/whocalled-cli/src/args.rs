@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use whocalled_pipeline::Listing;
+use whocalled_simulate::Scenario;
 
 /// A lost race for a commit is an error of ours, with a message of its own, and not one of the
 /// library that noticed it.
@@ -208,7 +210,9 @@ pub(crate) struct EngineArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: whocalled simulate --out tenant --seed 7 --accounts 4 --hours 48 --calls 20000")]
+#[command(after_help = "Examples:
+  whocalled simulate --out tenant --seed 7 --accounts 4 --hours 48 --calls 20000
+  whocalled simulate --out tenant --scenario key-vault")]
 pub(crate) struct Simulate {
     /// Where to write: DIR/archive and DIR/truth
     #[arg(long, value_name = "DIR")]
@@ -216,24 +220,27 @@ pub(crate) struct Simulate {
     /// What everything random follows from: the same seed gives the same bytes
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Azure OpenAI accounts
-    #[arg(long, default_value_t = 4)]
-    pub(crate) accounts: usize,
-    /// Hours of calls
-    #[arg(long, default_value_t = 48)]
-    pub(crate) hours: u32,
-    /// Calls, all accounts together
-    #[arg(long, default_value_t = 20_000)]
-    pub(crate) calls: u64,
-    /// Users, service principals and managed identities
-    #[arg(long, default_value_t = 40)]
-    pub(crate) principals: usize,
+    /// A tenant with a name, whose sizes other flags override
+    #[arg(long, value_name = "NAME", value_parser = scenario())]
+    pub(crate) scenario: Option<Scenario>,
+    /// Azure OpenAI accounts [default: 4]
+    #[arg(long)]
+    pub(crate) accounts: Option<usize>,
+    /// Hours of calls [default: 48]
+    #[arg(long)]
+    pub(crate) hours: Option<u32>,
+    /// Calls, all accounts together [default: 20000]
+    #[arg(long)]
+    pub(crate) calls: Option<u64>,
+    /// Users, service principals and managed identities [default: 40]
+    #[arg(long)]
+    pub(crate) principals: Option<usize>,
     /// The first hour, RFC 3339 [default: 2026-11-02T00:00:00Z]
     #[arg(long, value_name = "TIME")]
     pub(crate) start: Option<String>,
-    /// Entra tenants
-    #[arg(long, default_value_t = 1)]
-    pub(crate) tenants: usize,
+    /// Entra tenants [default: 1]
+    #[arg(long)]
+    pub(crate) tenants: Option<usize>,
     /// How often keys are obtained, at least
     #[arg(long, default_value_t = 0)]
     pub(crate) grants: u64,
@@ -247,6 +254,15 @@ pub(crate) struct Simulate {
     /// Leave the last record of one blob torn
     #[arg(long)]
     pub(crate) torn: bool,
+}
+
+/// Scenarios by their names, each with what it is.
+fn scenario() -> impl TypedValueParser<Value = Scenario> {
+    let values = Scenario::ALL.map(|it| PossibleValue::new(it.name()).help(it.about()));
+    PossibleValuesParser::new(values).map(|name| {
+        // The parser lets no other name through.
+        Scenario::ALL.into_iter().find(|it| it.name() == name).unwrap_or(Scenario::Offices)
+    })
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,8 @@ pub(crate) struct Origin<'t> {
     pub(crate) is_authenticated: bool,
     /// Whether calls without a correlation id may occur; they cannot be put together again.
     pub(crate) may_lack_correlation: bool,
+    /// The principal, if it keeps to deployments of its own.
+    pub(crate) keeps_to: Option<usize>,
 }
 
 /// What is asked for and answered.
@@ -63,8 +65,11 @@ struct Exchange {
 /// Draws a call that begins at an instant.
 pub(crate) fn draw_call<'t>(dice: &mut Dice, account: &Account, origin: &Origin<'t>, at: Ticks) -> Call<'t> {
     let status = if origin.is_authenticated { draw_status(dice) } else { 401 };
-    let mut exchange =
-        if dice.chance(MANAGEMENT_SHARE) { draw_management(dice) } else { draw_inference(dice, account) };
+    let mut exchange = if dice.chance(MANAGEMENT_SHARE) {
+        draw_management(dice)
+    } else {
+        draw_inference(dice, account, origin.keeps_to)
+    };
     if status >= 400 {
         fail(dice, &mut exchange, status);
     }
@@ -110,8 +115,8 @@ fn draw_status(dice: &mut Dice) -> u16 {
     }
 }
 
-fn draw_inference(dice: &mut Dice, account: &Account) -> Exchange {
-    let deployment = account.draw_deployment(dice);
+fn draw_inference(dice: &mut Dice, account: &Account, keeps_to: Option<usize>) -> Exchange {
+    let deployment = account.draw_deployment(keeps_to, dice);
     let request_bytes = dice.skewed(600, 8);
     let prompt_tokens = request_bytes / 5 + 8;
     let exchange = Exchange {

@@ -26,6 +26,7 @@ mod error;
 mod journal;
 mod options;
 mod records;
+mod scenario;
 mod schedule;
 mod summary;
 mod tenant;
@@ -37,6 +38,7 @@ use std::{fs, io, path::Path};
 
 pub use error::Error;
 pub use options::Options;
+pub use scenario::{Habits, Scenario};
 pub use summary::Summary;
 
 use crate::{

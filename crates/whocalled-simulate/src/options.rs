@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::Error;
+use crate::{Error, Habits};
 
 /// Everything that a simulation depends on. The same options give the same bytes.
 ///
@@ -59,6 +59,8 @@ pub struct Options {
     pub damaged_count: u64,
     /// Whether the last blob of the first account ends in the middle of a record. Default false.
     pub torn: bool,
+    /// What is special about the tenant. Default nothing.
+    pub habits: Habits,
 }
 
 impl Default for Options {
@@ -85,6 +87,7 @@ impl Default for Options {
             late_share: 0.004,
             damaged_count: 0,
             torn: false,
+            habits: Habits::default(),
         }
     }
 }
@@ -115,6 +118,9 @@ impl Options {
         }
         if self.grant_count_min > GRANT_COUNT_MAX {
             return Err(refuse("grant_count_min", &self.grant_count_min, "at most 10000000"));
+        }
+        if self.habits.scans_per_day > 10_000 {
+            return Err(refuse("scans_per_day", &self.habits.scans_per_day, "at most 10000"));
         }
         if self.lead_hours > 10_000 {
             return Err(refuse("lead_hours", &self.lead_hours, "at most 10000"));

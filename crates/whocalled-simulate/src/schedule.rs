@@ -113,7 +113,12 @@ impl Schedule {
         planner.balance();
         planner.control.add_background(&mut Dice::new(options.seed, Purpose::Plan, 1, 0));
         planner.control.add_grants(options.grant_count_min, &mut Dice::new(options.seed, Purpose::Plan, 2, 0));
+        planner.scan_keys();
         let Planner { mut control, mut callers, .. } = planner;
+        let logged_from = control.start + HOUR * i64::from(options.habits.silent_hours);
+        if options.habits.silent_hours > 0 {
+            control.events.retain(|event| event.at >= logged_from);
+        }
         let first_grants = control.first_grants();
         let mut entra_callers = BTreeSet::new();
         for (account, of_account) in callers.iter_mut().enumerate() {
@@ -126,12 +131,11 @@ impl Schedule {
             }
         }
         control.events.sort_by_key(|event| (event.at, event.correlation));
-        Self {
-            calls: share_out(options, tenant, &callers),
-            callers,
-            sign_ins: control.sign_ins(options.seed, &entra_callers),
-            events: control.events,
+        let mut sign_ins = control.sign_ins(options.seed, &entra_callers);
+        if options.habits.silent_hours > 0 {
+            sign_ins.retain(|it| it.received_at >= logged_from);
         }
+        Self { calls: share_out(options, tenant, &callers), callers, sign_ins, events: control.events }
     }
 
     /// How many calls an account gets in an hour, counted from the first with calls.
@@ -178,6 +182,8 @@ struct Planner<'o> {
     callers: Vec<Vec<Caller>>,
     /// When the two keys of every account are regenerated.
     rotations: Vec<[Option<Ticks>; 2]>,
+    /// Whether the keys of an account are in a vault.
+    vaults: Vec<bool>,
 }
 
 impl<'o> Planner<'o> {
@@ -189,6 +195,7 @@ impl<'o> Planner<'o> {
             dice: Dice::new(options.seed, Purpose::Plan, 0, 0),
             callers: tenant.accounts.iter().map(|_| Vec::new()).collect(),
             rotations: vec![[None; 2]; tenant.accounts.len()],
+            vaults: vec![false; tenant.accounts.len()],
         }
     }
 
@@ -223,6 +230,9 @@ impl<'o> Planner<'o> {
         let tenant_count = self.options.tenant_count;
         for principal in 0..self.tenant.principals.len() {
             let it = &self.tenant.principals[principal];
+            if self.options.habits.scans_per_day > 0 && self.tenant.robot(it.tenant) == Some(principal) {
+                continue;
+            }
             let accounts: Vec<_> = (it.tenant..self.tenant.accounts.len()).step_by(tenant_count).collect();
             let ordinal = principal / tenant_count;
             let runs_gateway = self.tenant.gateway.as_ref().is_some_and(|gateway| gateway.principal == principal);
@@ -257,6 +267,9 @@ impl<'o> Planner<'o> {
     /// Lets a principal list the keys of an account, mostly before the first call, and again when
     /// the one that it uses was regenerated.
     fn give_key(&mut self, principal: usize, account: usize, early: bool) -> KeyUse {
+        if self.options.habits.vault {
+            return self.read_vault(account);
+        }
         let dice = &mut self.dice;
         let list = Deed::ListKeys { allowed: true };
         let (first, start, end) = (self.control.first, self.control.start, self.control.end);
@@ -278,6 +291,37 @@ impl<'o> Planner<'o> {
             self.control.act(at, principal, account, list, dice);
         }
         KeyUse { from, invalid_at, renewed_at }
+    }
+
+    /// Lets somebody read a key in a vault. Who fills it lists the keys when the logs begin, and after a
+    /// key was regenerated.
+    fn read_vault(&mut self, account: usize) -> KeyUse {
+        let list = Deed::ListKeys { allowed: true };
+        let keeper = self.tenant.robot(self.tenant.accounts[account].tenant).unwrap_or_default();
+        let invalid_at = self.rotations[account][self.dice.index(2)];
+        let renewed_at = invalid_at.map(|at| at + 30 * MINUTE);
+        if !std::mem::replace(&mut self.vaults[account], true) {
+            let filled_at = self.control.first + self.dice.between(0, HOUR);
+            let filled_again_at = self.rotations[account].into_iter().flatten().map(|at| at + 20 * MINUTE);
+            for at in std::iter::once(filled_at).chain(filled_again_at) {
+                self.control.act(at, keeper, account, list, &mut self.dice);
+            }
+        }
+        KeyUse { from: None, invalid_at, renewed_at }
+    }
+
+    /// Lets a workload that never calls list the keys of every account all day.
+    fn scan_keys(&mut self) {
+        let list = Deed::ListKeys { allowed: true };
+        let length = self.control.end - self.control.first;
+        let count = i64::from(self.options.habits.scans_per_day) * (length / HOUR) / 24;
+        for account in 0..self.tenant.accounts.len() {
+            let Some(robot) = self.tenant.robot(self.tenant.accounts[account].tenant) else { continue };
+            for index in 0..count {
+                let at = self.control.first + length / count * index + self.dice.between(0, MINUTE);
+                self.control.act(at, robot, account, list, &mut self.dice);
+            }
+        }
     }
 
     /// Leaks a key of every other account after a fifth of the time, and has the others' guessed.

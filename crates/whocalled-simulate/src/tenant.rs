@@ -200,7 +200,7 @@ impl Tenant {
                 Account::new(index, index % tenant_count, subscription, &subscriptions, dice)
             })
             .collect();
-        let principals: Vec<_> = (0..options.principal_count)
+        let mut principals: Vec<_> = (0..options.principal_count)
             .map(|index| Principal::new(index, tenant_count, &subscriptions, dice))
             .collect();
         let gateway = Gateway::new(&principals, &accounts);
@@ -208,6 +208,15 @@ impl Tenant {
         let places = |second, third_base, count: usize, host_count, dice: &mut Dice| -> Vec<_> {
             (0..count).map(|index| Place::new([second, third_base, octet(index as u64)], host_count, dice)).collect()
         };
+        if options.habits.one_network {
+            let network = Place::new([198, 18, 255], 40, &mut Dice::new(options.seed, Purpose::Tenant, 1, 0));
+            for principal in &mut principals {
+                (principal.home, principal.office) = (network.clone(), None);
+            }
+        }
+        if options.habits.all_addresses {
+            principals.iter_mut().for_each(|it| it.address_hidden = false);
+        }
         Self {
             tenant_ids: (0..tenant_count).map(|_| dice.guid().to_string()).collect(),
             offices: places(198, 18, office_count, 2, dice),
@@ -243,6 +252,15 @@ impl Tenant {
         principal.office.map(|office| self.offices[office].prefix)
     }
 
+    /// The last workload of a tenant that runs no gateway; `None` if there is none.
+    pub(crate) fn robot(&self, tenant: usize) -> Option<usize> {
+        let is_robot = |index: &usize| {
+            let it = &self.principals[*index];
+            it.tenant == tenant && it.kind == Kind::ServicePrincipal
+        };
+        (0..self.principals.len()).rev().find(is_robot)
+    }
+
     /// The users of a tenant or, if it has none, all of its principals.
     pub(crate) fn people(&self, tenant: usize) -> Vec<usize> {
         let of_tenant = || (0..self.principals.len()).filter(|index| self.principals[*index].tenant == tenant);
@@ -276,8 +294,11 @@ impl Account {
         }
     }
 
-    /// A deployment, drawn by how much it is used.
-    pub(crate) fn draw_deployment(&self, dice: &mut Dice) -> &'static Deployment {
+    /// A deployment, drawn by how much it is used, or mostly one of two that somebody keeps to.
+    pub(crate) fn draw_deployment(&self, keeps_to: Option<usize>, dice: &mut Dice) -> &'static Deployment {
+        if let Some(principal) = keeps_to.filter(|_| dice.chance(0.8)) {
+            return self.deployments[(principal + dice.index(2)) % self.deployments.len()];
+        }
         let mut rest = dice.below(self.deployments.iter().map(|it| it.weight).sum());
         for deployment in &self.deployments {
             match rest.checked_sub(deployment.weight) {

@@ -1,7 +1,7 @@
 //! Whole simulations: determinism, exact counts, and agreement of archive and truth.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -197,6 +197,111 @@ fn grants_are_as_many_as_asked_for() {
     let directory = Directory::new("grants");
     let summary = run(&Options { grant_count_min: 1_234, ..options() }, &directory);
     assert_eq!(summary.grant_count, 1_234);
+}
+
+/// The grants of the truth as rows of named fields, and the calls, of a scenario made small.
+fn scenario(scenario: Scenario) -> (Directory, Vec<BTreeMap<String, String>>, Vec<BTreeMap<String, String>>) {
+    let directory = Directory::new(scenario.name());
+    run(&Options { call_count: 8_000, ..scenario.options() }, &directory);
+    let (grants, calls) = (rows(&directory, "grants.csv"), rows(&directory, "calls.csv"));
+    (directory, grants, calls)
+}
+
+fn rows(directory: &Directory, file: &str) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(directory.0.join("truth").join(file)).expect("is there");
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    let row =
+        |line: &str| names.iter().zip(line.split(',')).map(|(name, it)| ((*name).to_owned(), it.to_owned())).collect();
+    lines.map(row).collect()
+}
+
+fn is_key_call(call: &BTreeMap<String, String>) -> bool {
+    call["tier"] != "object_id" && call["stranger"] == "false" && call["status"] != "401"
+}
+
+#[test]
+fn offices_are_shared_and_every_address_is_logged() {
+    let (_directory, _, calls) = scenario(Scenario::Offices);
+    assert!(calls.iter().all(|call| call["address_hidden"] == "false"));
+    let mut at_offices = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for call in calls.iter().filter(|call| call["prefix"].starts_with("198.18.")) {
+        at_offices.entry(&call["prefix"]).or_default().insert(&call["principal_id"]);
+    }
+    assert!(at_offices.len() > 10 && at_offices.values().all(|it| it.len() > 1), "{at_offices:?}");
+}
+
+#[test]
+fn behind_a_nat_everybody_has_one_prefix() {
+    let (_directory, _, calls) = scenario(Scenario::Nat);
+    let of_tenant = || calls.iter().filter(|call| call["stranger"] == "false");
+    assert!(of_tenant().all(|call| call["prefix"] == "198.18.255"));
+    assert!(calls.iter().any(|call| call["stranger"] == "true" && call["prefix"] != "198.18.255"));
+}
+
+#[test]
+fn who_reads_a_key_in_a_vault_has_no_grant() {
+    let (_directory, grants, calls) = scenario(Scenario::KeyVault);
+    let deliberate = grants.iter().filter(|it| it["operation"] == "listKeys" && it["client"] == "own");
+    let keepers: BTreeSet<&str> = deliberate.map(|it| it["principal_id"].as_str()).collect();
+    assert_eq!(keepers.len(), 1, "one principal fills the vault");
+    let accounts: BTreeSet<&str> = calls.iter().map(|it| it["account"].as_str()).collect();
+    let held = |call: &&BTreeMap<String, String>| {
+        grants.iter().any(|it| it["account"] == call["account"] && it["principal_id"] == call["principal_id"])
+    };
+    let (with, all) = (
+        calls.iter().filter(|it| is_key_call(it)).filter(held).count(),
+        calls.iter().filter(|it| is_key_call(it)).count(),
+    );
+    assert!(accounts.len() == 12 && with * 3 < all, "{with} of {all} key calls by somebody who obtained a key");
+}
+
+#[test]
+fn roaming_callers_are_on_the_road_for_most_hours() {
+    let (_directory, _, calls) = scenario(Scenario::Roaming);
+    let of_users = || calls.iter().filter(|call| call["principal_kind"] == "user" && call["stranger"] == "false");
+    let away = of_users().filter(|call| call["prefix"].starts_with("100.127.")).count() * 100 / of_users().count();
+    assert!((50..70).contains(&away), "{away} %");
+}
+
+#[test]
+fn late_logs_begin_three_days_after_the_calls() {
+    let (directory, grants, calls) = scenario(Scenario::LateActivity);
+    assert!(calls.iter().any(|call| call["time"].starts_with("2026-11-02T")));
+    assert!(grants.iter().all(|it| it["time"].as_str() >= "2026-11-05T"));
+    for container in [whocalled_types::CONTAINER_ACTIVITY, "insights-logs-audit", "insights-logs-signinlogs"] {
+        for path in files(&directory.0.join("archive").join(container)).keys() {
+            let path = path.display().to_string();
+            assert!(!path.contains("m=11/d=02") && !path.contains("m=10"), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_scanner_lists_keys_all_day_and_never_calls() {
+    let (_directory, grants, calls) = scenario(Scenario::Automation);
+    let mut by_principal = BTreeMap::<&str, usize>::new();
+    for grant in &grants {
+        *by_principal.entry(&grant["principal_id"]).or_default() += 1;
+    }
+    let (scanner, count) = by_principal.into_iter().max_by_key(|(_, count)| *count).expect("somebody");
+    assert!(count >= 12 * 14 * 200, "{count}");
+    assert!(calls.iter().all(|call| call["principal_id"] != scanner));
+}
+
+#[test]
+fn two_tenants_share_an_archive_and_no_account() {
+    let (directory, _, calls) = scenario(Scenario::TwoTenants);
+    let tenants: BTreeMap<String, String> = rows(&directory, "principals.csv")
+        .into_iter()
+        .map(|it| (it["principal_id"].clone(), it["tenant_id"].clone()))
+        .collect();
+    let mut of_account = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for call in calls.iter().filter(|it| !it["principal_id"].is_empty()) {
+        of_account.entry(&call["account"]).or_default().insert(&tenants[&call["principal_id"]]);
+    }
+    assert!(of_account.values().all(|it| it.len() == 1));
+    assert_eq!(of_account.values().flatten().collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[test]

@@ -157,6 +157,10 @@ impl<'t> Traffic<'t> {
             address: Some(place.address(dice)).filter(|_| !is_hidden),
             is_authenticated: caller.is_authenticated(at),
             may_lack_correlation: !dialect.split,
+            keeps_to: match caller.who {
+                Who::Principal(principal) if self.options.habits.own_deployments => Some(principal),
+                _ => None,
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use whocalled_simulate::{Options, simulate};
+use whocalled_simulate::{Options, Scenario, simulate};
 
 use super::output::json;
 use crate::args::Simulate;
@@ -11,15 +11,15 @@ use crate::context::{Context, now, show_bytes};
 use crate::time::{Bound, instant};
 
 pub(super) fn run(context: &Context, args: &Simulate) -> anyhow::Result<()> {
-    let defaults = Options::default();
+    let defaults = args.scenario.map_or_else(Options::default, Scenario::options);
     let options = Options {
         seed: args.seed,
-        account_count: args.accounts,
-        hour_count: args.hours,
-        call_count: args.calls,
-        principal_count: args.principals,
+        account_count: args.accounts.unwrap_or(defaults.account_count),
+        hour_count: args.hours.unwrap_or(defaults.hour_count),
+        call_count: args.calls.unwrap_or(defaults.call_count),
+        principal_count: args.principals.unwrap_or(defaults.principal_count),
         start: args.start.as_ref().map_or(Ok(defaults.start), |text| instant(text, Bound::From, now()))?,
-        tenant_count: args.tenants,
+        tenant_count: args.tenants.unwrap_or(defaults.tenant_count),
         plain: args.plain,
         grant_count_min: args.grants,
         damaged_count: args.damaged,
