@@ -1,5 +1,6 @@
 //! Behaviour tests: crates through their public API, and the built program as a user starts it.
 
+mod attribution;
 mod azurite_fetch;
 mod azurite_growth;
 mod bad_input;

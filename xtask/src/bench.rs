@@ -5,6 +5,7 @@
 //! answers are equal. The page cache is warm. Inputs are kept below `target/bench` and made again only
 //! when what they are made of changes.
 
+mod accuracy;
 mod convert;
 mod fetch;
 mod input;
@@ -31,6 +32,8 @@ Examples:
 
   cargo xtask bench query --calls 1000000        a tenth of the calls
   cargo xtask bench startup
+  cargo xtask bench accuracy --write             attribution beside the truth, into docs/accuracy.md
+  cargo xtask bench accuracy --fit               make the weights of the evidence anew
 
 Inputs are kept in target/bench: some 2 GB for convert, 10 GB more with --large, 1 GB for query, which takes
 another 10 GB while it makes them.";
@@ -48,9 +51,12 @@ pub(crate) struct Options {
     /// Time this binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Put the tables into docs/performance.md
+    /// Put the tables into docs/performance.md and docs/accuracy.md
     #[arg(long)]
     write: bool,
+    /// With `accuracy`: fit the weights of the evidence, and write them to the parameters file
+    #[arg(long)]
+    fit: bool,
     /// Time what takes 10 GB of logs, too
     #[arg(long)]
     large: bool,
@@ -71,6 +77,8 @@ enum What {
     Query,
     /// The time to do next to nothing, on an empty lake and on one of 1,000 commits
     Startup,
+    /// How often attribution is right, on tenants whose truth is known
+    Accuracy,
 }
 
 /// Builds the release binary, makes the inputs and prints a table for each thing timed.
@@ -95,6 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             What::Convert => convert::run(&bench),
             What::Query => query::run(&bench),
             What::Startup => startup::run(&bench),
+            What::Accuracy => accuracy::run(&bench),
         };
         if let Err(error) = ran {
             let name = format!("{what:?}").to_lowercase();

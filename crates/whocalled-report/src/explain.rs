@@ -150,7 +150,7 @@ const CANDIDATES: &str = "
     SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
       a.entra_score, a.hours_score, a.deployment_score, a.recency_score, a.repeated_score, a.deliberate_score,
       a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.recency,
-      a.repetition, a.deliberation, a.rotation, a.logs, a.address_principal_count, a.candidate_count
+      a.repetition, a.deliberation, a.rotation, a.logs, a.others, a.address_principal_count, a.candidate_count
     FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
     WHERE a.correlation_id = $id ORDER BY a.resource_id, a.rank";
 
@@ -228,7 +228,10 @@ fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>)
         evidence.push(Evidence { name: name.to_owned(), sentence, contribution });
     };
     if text(row, "principal_id").is_none() {
-        for name in [Some("unseen_prior".to_owned()), text(row, "address"), text(row, "logs")].into_iter().flatten() {
+        for name in [Some("unseen_prior".to_owned()), text(row, "address"), text(row, "logs"), text(row, "others")]
+            .into_iter()
+            .flatten()
+        {
             let (weight, sentence) = known(&name);
             add(&name, sentence, weight);
         }

@@ -1,4 +1,4 @@
-//! Tables for `docs/performance.md`, and their places in it.
+//! Tables for `docs/performance.md` and `docs/accuracy.md`, and their places in them.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,15 @@ use crate::cargo;
 const PAGE: &str = "docs/performance.md";
 const END: &str = "<!-- to here -->";
 
-/// Prints what a bench found, and puts it into the documentation if that is asked for.
+/// Prints what a bench found, and puts it into the documentation of speed if that is asked for.
 pub(super) fn publish(bench: &str, markdown: &str, write: bool) -> Result<()> {
+    publish_to(PAGE, bench, markdown, write)
+}
+
+/// Prints what a bench found, and puts it into that page if that is asked for.
+pub(super) fn publish_to(page: &str, bench: &str, markdown: &str, write: bool) -> Result<()> {
     println!("{}\n", markdown.trim());
-    if write { put(&cargo::root().join(PAGE), bench, markdown) } else { Ok(()) }
+    if write { put(&cargo::root().join(page), bench, markdown) } else { Ok(()) }
 }
 
 /// The versions that were measured, the machine, and how often.

@@ -9,8 +9,15 @@ use super::measure;
 use crate::cargo;
 
 /// Packages and versions; another version is another bench.
-const PACKAGES: [(&str, &str); 4] =
-    [("duckdb", "2.0.1"), ("polars", "2.1.0"), ("chdb", "4.4.0"), ("chdb-core", "26.9.0")];
+const PACKAGES: [(&str, &str); 6] = [
+    ("duckdb", "2.0.1"),
+    ("polars", "2.1.0"),
+    ("chdb", "4.4.0"),
+    ("chdb-core", "26.9.0"),
+    // What weights are fitted with.
+    ("numpy", "2.4.6"),
+    ("scipy", "1.17.1"),
+];
 
 /// A Python that has the peers.
 pub(super) struct Peers {

@@ -12,8 +12,9 @@
 --   candidates_score: what the number of holders takes off
 --   unseen_score: what speaks for the unseen caller
 --   address, rarity, digits, entra, hours, usage, recency, repetition, deliberation, rotation: the evidence by
---     its name in `weights`; of the unseen caller only `address` and `logs`
+--     its name in `weights`; of the unseen caller only `address`, `logs` and `others`
 --   logs: how long the Activity Log reaches back, by its name in `weights`
+--   others: whether holders were seen where else the account is called from by key, by its name in `weights`
 --   granted_at, grant_count: the principal's last grant, and how many it had by then
 --   address_principal_count: how many principals were seen at the prefix about that day
 --   candidate_count: how many holders were weighed
@@ -36,20 +37,20 @@ everyone AS (
   SELECT l.slot, h.principal_id, l.score + t.candidates_score AS score, l.prefix_score, l.rarity_score, l.digits_score, l.entra_score,
     l.hours_score, l.deployment_score, h.recency_score, h.repeated_score, h.deliberate_score, h.rotation_score,
     t.candidates_score, 0.0 AS unseen_score, l.address, l.rarity, l.digits, l.entra, l.hours, l.usage, h.recency, h.repetition,
-    h.deliberation, h.rotation, NULL AS logs, h.granted_at, h.grant_count, l.address_principal_count,
+    h.deliberation, h.rotation, NULL AS logs, NULL AS others, h.granted_at, h.grant_count, l.address_principal_count,
     t.holder_count AS candidate_count, t.total_weight, l.step
   FROM listed AS l
   JOIN slot_sums AS t ON t.slot = l.slot
   JOIN holder_steps AS h ON h.step = l.step
   UNION ALL
   SELECT slot, NULL, unseen_score AS score, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, unseen_score, unseen, NULL, NULL, NULL,
-    NULL, NULL, NULL, NULL, NULL, NULL, logs, NULL, NULL, NULL, holder_count, total_weight, NULL
+    NULL, NULL, NULL, NULL, NULL, NULL, logs, others, NULL, NULL, NULL, holder_count, total_weight, NULL
   FROM slot_sums
 )
 SELECT slot, principal_id,
   CAST(row_number() OVER (PARTITION BY slot ORDER BY round(score, 9) DESC, step NULLS LAST) AS BIGINT) AS rank,
   exp(score) / total_weight AS confidence, score, prefix_score, rarity_score, digits_score, entra_score, hours_score,
   deployment_score, recency_score, repeated_score, deliberate_score, rotation_score, candidates_score, unseen_score,
-  address, rarity, digits, entra, hours, usage, recency, repetition, deliberation, rotation, logs, granted_at, grant_count,
+  address, rarity, digits, entra, hours, usage, recency, repetition, deliberation, rotation, logs, others, granted_at, grant_count,
   address_principal_count, candidate_count
 FROM everyone

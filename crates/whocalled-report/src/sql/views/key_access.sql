@@ -66,13 +66,28 @@ audits AS (
   WHERE lower(operation) = 'listkey' AND object_id IS NOT NULL
   GROUP BY resource_id, object_id, time
 ),
-matched AS (
-  SELECT r.request, r.account_id, r.operation, r.principal_id, min(a.time) AS audit_time
+nearby AS (
+  -- Found by equality of a stretch of ten minutes, its own or one beside it, so that tools which list keys all
+  -- day long are not compared with all that they ever did.
+  SELECT a.account_id, a.principal_id, a.time, CAST(floor(date_part('epoch', a.time) / 600) AS BIGINT) + d.distance AS stretch
+  FROM audits AS a
+  CROSS JOIN (VALUES (-1), (0), (1)) AS d (distance)
+),
+pairs AS (
+  SELECT r.request, r.account_id, r.operation, r.principal_id, a.time AS audit_time
   FROM requests AS r
-  JOIN audits AS a ON a.account_id = r.account_id AND a.principal_id = r.principal_id
+  JOIN nearby AS a ON a.account_id = r.account_id AND a.principal_id = r.principal_id
+    AND a.stretch = CAST(floor(date_part('epoch', r.time) / 600) AS BIGINT)
     AND a.time >= r.time - INTERVAL '5 minutes' AND a.time <= r.time + INTERVAL '5 minutes'
   WHERE r.succeeded IS NOT FALSE
-  GROUP BY r.request, r.account_id, r.operation, r.principal_id
+),
+matched AS (
+  SELECT request, account_id, operation, principal_id, min(audit_time) AS audit_time
+  FROM pairs
+  GROUP BY request, account_id, operation, principal_id
+),
+paired AS (
+  SELECT DISTINCT account_id, principal_id, audit_time FROM pairs
 )
 SELECT r.time, r.account_id, r.subscription_id, r.account, r.access, r.operation,
   coalesce(r.succeeded, CASE WHEN m.audit_time IS NOT NULL THEN true END) AS succeeded, r.result_signature,
@@ -89,8 +104,5 @@ SELECT a.time, a.account_id, a.subscription_id, a.account, 'list', 'listkey', tr
   a.caller_ip, a.ip_prefix, NULL AS correlation_id, 'audit', a.time AS audit_time, a.blob, a.generation, a.blob_offset,
   CAST(a.time AS DATE)
 FROM audits AS a
-WHERE NOT EXISTS (
-  SELECT 1 FROM requests AS r
-  WHERE r.account_id = a.account_id AND r.principal_id = a.principal_id AND r.succeeded IS NOT FALSE
-    AND a.time >= r.time - INTERVAL '5 minutes' AND a.time <= r.time + INTERVAL '5 minutes'
-)
+LEFT JOIN paired AS p ON p.account_id = a.account_id AND p.principal_id = a.principal_id AND p.audit_time = a.time
+WHERE p.audit_time IS NULL

@@ -4,6 +4,7 @@
 -- columns:
 --   place, date: the place, as in `places`, and the day
 --   holder, principal_id: who, as in `holder_steps`
+--   deliberate: whether it had asked for keys by then, rather than listed them by a portal page
 --   spot: as in `observed_hours`
 --   address: when it was seen there, as evidence in `weights`, the hour apart
 --   rarity, rarity_score: how many principals were seen there about that day, and what that adds
@@ -16,10 +17,13 @@ WITH days AS (
   SELECT DISTINCT place, account_number, CAST(slot_at AS DATE) AS date FROM slots
 ),
 holders AS (
-  SELECT DISTINCT holder, account_number, principal_id FROM holder_steps
+  SELECT holder, account_number, principal_id,
+    min(CASE WHEN deliberation = 'grant_deliberate' THEN step_from END) AS deliberate_from
+  FROM holder_steps
+  GROUP BY holder, account_number, principal_id
 ),
 present AS (
-  SELECT d.place, d.date, x.account_id, x.ip_prefix, h.holder, h.principal_id, p.spot, p.days_off, p.entra_call,
+  SELECT d.place, d.date, x.account_id, x.ip_prefix, h.holder, h.principal_id, h.deliberate_from, p.spot, p.days_off, p.entra_call,
     p.principal_count, p.has_1_digit, p.has_2_digits, p.has_3_digits
   FROM days AS d
   JOIN places AS x ON x.place = d.place
@@ -43,7 +47,13 @@ usages AS (
 ),
 named AS (
   SELECT p.place, p.date, p.holder, p.principal_id, p.spot, p.principal_count, p.has_1_digit, p.has_2_digits, p.has_3_digits,
-    CASE p.days_off WHEN 0 THEN 'address_same_day' WHEN 1 THEN 'address_day_off' ELSE 'address_same_week' END AS address,
+    CASE
+      WHEN p.days_off = 0 THEN 'address_same_day'
+      WHEN p.days_off = 1 THEN 'address_day_off'
+      WHEN p.days_off <= 7 THEN 'address_same_week'
+      ELSE 'address_same_month'
+    END AS address,
+    coalesce(CAST(p.deliberate_from AS DATE) <= p.date, false) AS deliberate,
     CASE
       WHEN p.principal_count = 1 THEN 'prefix_alone'
       WHEN p.principal_count <= 3 THEN 'prefix_few'
@@ -55,7 +65,7 @@ named AS (
   FROM present AS p
   LEFT JOIN usages AS u ON u.place = p.place AND u.date = p.date AND u.holder = p.holder
 )
-SELECT n.place, n.date, n.holder, n.principal_id, n.spot, n.address, n.rarity, a.weight AS rarity_score, n.entra,
+SELECT n.place, n.date, n.holder, n.principal_id, n.deliberate, n.spot, n.address, n.rarity, a.weight AS rarity_score, n.entra,
   b.weight AS entra_score, n.usage, c.weight AS deployment_score, n.has_1_digit, n.has_2_digits, n.has_3_digits,
   n.principal_count
 FROM named AS n

@@ -93,6 +93,7 @@ SELECT p.account_id, p.ip_prefix, s.ip_hidden_digits, s.hour, s.slot_at, s.slot_
       WHEN 'address_same_day' THEN 'seen at this address prefix on the same day; '
       WHEN 'address_day_off' THEN 'seen at this address prefix a day before or after; '
       WHEN 'address_same_week' THEN 'seen at this address prefix within a week; '
+      WHEN 'address_same_month' THEN 'seen at this address prefix within a month; '
       WHEN 'address_colleagues' THEN 'not seen at this address prefix, but others were; '
       WHEN 'address_elsewhere' THEN 'not seen at this address prefix; '
       ELSE 'no address logged; '
