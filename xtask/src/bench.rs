@@ -8,6 +8,7 @@
 mod accuracy;
 mod convert;
 mod fetch;
+mod growth;
 mod input;
 mod measure;
 mod page;
@@ -32,6 +33,7 @@ Examples:
 
   cargo xtask bench query --calls 1000000        a tenth of the calls
   cargo xtask bench startup
+  cargo xtask bench growth                       --large goes up to 10 GB
   cargo xtask bench accuracy --write             attribution beside the truth, into docs/accuracy.md
   cargo xtask bench accuracy --fit               make the weights of the evidence anew
 
@@ -77,6 +79,8 @@ enum What {
     Query,
     /// The time to do next to nothing, on an empty lake and on one of 1,000 commits
     Startup,
+    /// How time and memory grow with rows, blobs, candidates and days
+    Growth,
     /// How often attribution is right, on tenants whose truth is known
     Accuracy,
 }
@@ -103,6 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             What::Convert => convert::run(&bench),
             What::Query => query::run(&bench),
             What::Startup => startup::run(&bench),
+            What::Growth => growth::run(&bench),
             What::Accuracy => accuracy::run(&bench),
         };
         if let Err(error) = ran {

@@ -167,8 +167,8 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
     // A core decodes or commits; where there are two, one batch is decoded while the one before is written,
     // and neither side waits for the other until a batch lies between them.
     let cores = Semaphore::new(options.thread_count.clamp(1, 2));
-    let decoding = decode(archive, &mut plan, options, receipt.clone(), batches, &cores);
-    let committing = commit_all(archive, lake, options, receipt, prepared, &cores);
+    let decoding = Box::pin(decode(archive, &mut plan, options, receipt.clone(), batches, &cores));
+    let committing = Box::pin(commit_all(archive, lake, options, receipt, prepared, &cores));
     let (decoded, committed) = futures::join!(decoding, committing);
     committed.and(decoded)?;
     if !plan.reads.is_empty() {

@@ -199,15 +199,18 @@ fn grants_are_as_many_as_asked_for() {
     assert_eq!(summary.grant_count, 1_234);
 }
 
+/// A row of the truth: its fields by their names.
+type Row = BTreeMap<String, String>;
+
 /// The grants of the truth as rows of named fields, and the calls, of a scenario made small.
-fn scenario(scenario: Scenario) -> (Directory, Vec<BTreeMap<String, String>>, Vec<BTreeMap<String, String>>) {
+fn scenario(scenario: Scenario) -> (Directory, Vec<Row>, Vec<Row>) {
     let directory = Directory::new(scenario.name());
     run(&Options { call_count: 8_000, ..scenario.options() }, &directory);
     let (grants, calls) = (rows(&directory, "grants.csv"), rows(&directory, "calls.csv"));
     (directory, grants, calls)
 }
 
-fn rows(directory: &Directory, file: &str) -> Vec<BTreeMap<String, String>> {
+fn rows(directory: &Directory, file: &str) -> Vec<Row> {
     let text = fs::read_to_string(directory.0.join("truth").join(file)).expect("is there");
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
@@ -216,7 +219,7 @@ fn rows(directory: &Directory, file: &str) -> Vec<BTreeMap<String, String>> {
     lines.map(row).collect()
 }
 
-fn is_key_call(call: &BTreeMap<String, String>) -> bool {
+fn is_key_call(call: &Row) -> bool {
     call["tier"] != "object_id" && call["stranger"] == "false" && call["status"] != "401"
 }
 
@@ -246,7 +249,7 @@ fn who_reads_a_key_in_a_vault_has_no_grant() {
     let keepers: BTreeSet<&str> = deliberate.map(|it| it["principal_id"].as_str()).collect();
     assert_eq!(keepers.len(), 1, "one principal fills the vault");
     let accounts: BTreeSet<&str> = calls.iter().map(|it| it["account"].as_str()).collect();
-    let held = |call: &&BTreeMap<String, String>| {
+    let held = |call: &&Row| {
         grants.iter().any(|it| it["account"] == call["account"] && it["principal_id"] == call["principal_id"])
     };
     let (with, all) = (
