@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Float64Type};
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use whocalled_report::{Parameters, Session, SessionOptions, Weights};
-use whocalled_types::Table;
+use whocalled_tests::schemas;
 
 /// Some hours of two accounts: who obtained keys, who was seen where, and which calls were made with a key.
 #[derive(Debug, Clone)]
@@ -131,7 +130,7 @@ impl Logs {
             memory_bytes_max: 1 << 30,
             weights: Weights::with(&BTreeMap::new()).expect("the parameters file is in order"),
         };
-        let session = Session::in_memory(&schemas(), &options).await.expect("a session");
+        let session = Session::in_memory(&schemas::nullable(), &options).await.expect("a session");
         let (mut activity, mut calls) = self.rows();
         if backwards {
             activity.reverse();
@@ -163,16 +162,6 @@ impl Logs {
         }
         candidates
     }
-}
-
-/// The tables' own schemas, with every column nullable.
-fn schemas() -> BTreeMap<Table, SchemaRef> {
-    let nullable = |schema: &SchemaRef| {
-        let field = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_nullable(true));
-        Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
-    };
-    let data = whocalled_convert::DEFINITIONS.iter().map(|it| (it.table, nullable(&it.schema())));
-    data.chain([(Table::Ledger, nullable(&whocalled_lake::ledger_spec().schema))]).collect()
 }
 
 /// Runs a property over some logs, on a stack that planning fits onto without optimisation.

@@ -12,15 +12,13 @@
 //!
 //! `SLT_COMPLETE=1 cargo test --test slt` writes the answers into the files instead of checking them.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -29,7 +27,7 @@ use sqllogictest::{
     AsyncDB, DBOutput, DefaultColumnType, Runner, default_column_validator, default_normalizer, default_validator,
 };
 use whocalled_report::{Answer, Parameters, Session, SessionOptions, Value, Weights, explain, reports};
-use whocalled_types::Table;
+use whocalled_tests::schemas;
 
 fn main() {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
@@ -103,7 +101,7 @@ impl Database {
         let weights = toml::from_str(WEIGHTS).map_err(|error| Refused(error.to_string()))?;
         let weights = Weights::with(&weights)?;
         let options = SessionOptions { threads: NonZeroUsize::MIN, memory_bytes_max: 1 << 30, weights };
-        Ok(Self { session: Session::in_memory(&schemas(), &options).await? })
+        Ok(Self { session: Session::in_memory(&schemas::nullable(), &options).await? })
     }
 
     async fn answer(&self, sql: &str) -> Result<Answer, Refused> {
@@ -161,16 +159,6 @@ impl AsyncDB for Database {
 
 fn instant(text: &str) -> Result<DateTime<Utc>, Refused> {
     text.parse().map_err(|_| Refused(format!("{text:?} is no instant")))
-}
-
-/// The tables' own schemas, with every column nullable, so that a file inserts only what it is about.
-fn schemas() -> BTreeMap<Table, SchemaRef> {
-    let nullable = |schema: &SchemaRef| {
-        let field = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_nullable(true));
-        Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
-    };
-    let data = whocalled_convert::DEFINITIONS.iter().map(|it| (it.table, nullable(&it.schema())));
-    data.chain([(Table::Ledger, nullable(&whocalled_lake::ledger_spec().schema))]).collect()
 }
 
 /// Replaces `ACCOUNT(name)` with the quoted resource id of an account.
