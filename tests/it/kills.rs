@@ -256,7 +256,7 @@ fn kill_at_random(action: Action, kill_count: usize) -> usize {
     scene.archive.grow();
     scene.assert_continues("at first");
     scene.archive.grow();
-    let limit = scene.duration(action);
+    let mut limit = scene.duration(action);
     let (mut killed, mut tried) = (0, 0);
     while killed < kill_count {
         tried += 1;
@@ -266,7 +266,12 @@ fn kill_at_random(action: Action, kill_count: usize) -> usize {
         if action != Action::Convert {
             scene.assert_continues(&context);
         }
-        killed += usize::from(scene.kill(action, random.up_to(limit)));
+        let was_killed = scene.kill(action, random.up_to(limit));
+        killed += usize::from(was_killed);
+        if !was_killed {
+            // It was slower when it was timed.
+            limit = limit * 9 / 10;
+        }
         scene.move_on();
         scene.assert_whole_batches(&context);
         if action == Action::Convert && tried % 6 == 0 {
@@ -292,7 +297,7 @@ fn kill_fetches(kill_count: usize) -> usize {
     scene.archive = LocalArchive::new(scene.scratch.path().join("archive"), HOURS);
     let grow = |archive: &mut LocalArchive| (0..HOURS).for_each(|_| archive.grow());
     grow(&mut scene.archive);
-    let limit = scene.duration(Action::Fetch);
+    let mut limit = scene.duration(Action::Fetch);
     let (mut killed, mut tried) = (0, 0);
     while killed < kill_count {
         tried += 1;
@@ -302,7 +307,11 @@ fn kill_fetches(kill_count: usize) -> usize {
         if tried % 4 == 0 {
             scene.archive.rewrite();
         }
-        killed += usize::from(scene.kill(Action::Fetch, random.up_to(limit)));
+        let was_killed = scene.kill(Action::Fetch, random.up_to(limit));
+        killed += usize::from(was_killed);
+        if !was_killed {
+            limit = limit * 9 / 10;
+        }
         scene.move_on();
         scene.archive.assert_mirrored(&scene.directory().join("mirror"), false, &context);
     }

@@ -100,7 +100,11 @@ impl Lake {
         while let Some(directory) = directories.pop() {
             let mut entries = tokio::fs::read_dir(&directory).await.map_err(failed)?;
             while let Some(entry) = entries.next_entry().await.map_err(failed)? {
-                let metadata = entry.metadata().await.map_err(failed)?;
+                let metadata = match entry.metadata().await {
+                    // A file that another run has put in its place meanwhile.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    metadata => metadata.map_err(failed)?,
+                };
                 let name = entry.file_name();
                 let is_leftover = name
                     .to_str()
