@@ -148,20 +148,21 @@ const CALLS: &str = "
 
 const CANDIDATES: &str = "
     SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
-      a.entra_score, a.hours_score, a.deployment_score, a.recency_score, a.repeated_score, a.deliberate_score,
-      a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.recency,
+      a.entra_score, a.hours_score, a.deployment_score, a.habit_score, a.recency_score, a.repeated_score, a.deliberate_score,
+      a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.habit, a.recency,
       a.repetition, a.deliberation, a.rotation, a.logs, a.others, a.address_principal_count, a.candidate_count
     FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
     WHERE a.correlation_id = $id ORDER BY a.resource_id, a.rank";
 
 /// The columns that name a principal's evidence, and those that say what it adds.
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 11] = [
     ("address", "prefix_score"),
     ("rarity", "rarity_score"),
     ("digits", "digits_score"),
     ("entra", "entra_score"),
     ("hours", "hours_score"),
     ("usage", "deployment_score"),
+    ("habit", "habit_score"),
     ("recency", "recency_score"),
     ("repetition", "repeated_score"),
     ("deliberation", "deliberate_score"),

@@ -39,7 +39,7 @@ const GRANTS: &str = "SELECT account_id, principal_id, time, ip_prefix FROM key_
 const CANDIDATES: &str = "SELECT s.slot, h.principal_id, coalesce(w.address, t.absence) AS address, \
     coalesce(w.rarity, 'prefix_alone') AS rarity, coalesce(w.digits, 'digits_unknown') AS digits, \
     coalesce(w.entra, 'entra_none') AS entra, coalesce(w.hours, 'hours_unknown') AS hours, \
-    coalesce(w.usage, 'deployment_unknown') AS usage, h.recency, h.repetition, h.deliberation, h.rotation, t.unseen, \
+    coalesce(w.usage, 'deployment_unknown') AS usage, coalesce(w.habit, 'habit_unknown') AS habit, h.recency, h.repetition, h.deliberation, h.rotation, t.unseen, \
     t.logs, t.others, t.holder_count FROM slots AS s JOIN slot_sums AS t ON t.slot = s.slot \
     JOIN holder_steps AS h ON h.account_number = s.account_number AND h.step_from <= s.slot_at AND s.slot_at < h.step_to \
     LEFT JOIN weighed_holders AS w ON w.slot = s.slot AND w.step = h.step";

@@ -10,6 +10,7 @@
 --   rarity, rarity_score: how many principals were seen there about that day, and what that adds
 --   entra, entra_score: whether it makes Entra calls of its own from there
 --   usage, deployment_score: whether its own calls are to a deployment that is called from there by key
+--   habit, habit_score: whether it called the account by key from an address of its own about that day
 --   has_1_digit, has_2_digits, has_3_digits: as in `presence`
 --   principal_count: how many principals were seen there
 -- how: Found once a day for all slots of a place.
@@ -45,6 +46,17 @@ usages AS (
     AND k.deployment = o.deployment AND k.object_id IS NULL
   GROUP BY p.place, p.date, p.holder
 ),
+homes AS (
+  -- Who is known to have an address of its own.
+  SELECT DISTINCT principal_id, date FROM presence WHERE principal_count = 1
+),
+habits AS (
+  -- Who called from there by key, at most a day off.
+  SELECT DISTINCT p.holder, CAST(p.date + s.distance AS DATE) AS date
+  FROM present AS p
+  CROSS JOIN generate_series(-1, 1) AS s (distance)
+  WHERE p.principal_count = 1
+),
 named AS (
   SELECT p.place, p.date, p.holder, p.principal_id, p.spot, p.principal_count, p.has_1_digit, p.has_2_digits, p.has_3_digits,
     CASE
@@ -61,14 +73,23 @@ named AS (
       ELSE 'prefix_crowd'
     END AS rarity,
     CASE WHEN p.entra_call THEN 'entra_call' ELSE 'entra_none' END AS entra,
-    CASE WHEN u.shared THEN 'deployment_usual' WHEN NOT u.shared THEN 'deployment_other' ELSE 'deployment_unknown' END AS usage
+    CASE WHEN u.shared THEN 'deployment_usual' WHEN NOT u.shared THEN 'deployment_other' ELSE 'deployment_unknown' END AS usage,
+    CASE
+      WHEN p.principal_count = 1 THEN 'habit_unknown'
+      WHEN h.holder IS NOT NULL THEN 'habit_caller'
+      WHEN o.principal_id IS NOT NULL THEN 'habit_none'
+      ELSE 'habit_unknown'
+    END AS habit
   FROM present AS p
+  LEFT JOIN habits AS h ON h.holder = p.holder AND h.date = p.date
+  LEFT JOIN homes AS o ON o.principal_id = p.principal_id AND o.date = p.date
   LEFT JOIN usages AS u ON u.place = p.place AND u.date = p.date AND u.holder = p.holder
 )
 SELECT n.place, n.date, n.holder, n.principal_id, n.deliberate, n.spot, n.address, n.rarity, a.weight AS rarity_score, n.entra,
-  b.weight AS entra_score, n.usage, c.weight AS deployment_score, n.has_1_digit, n.has_2_digits, n.has_3_digits,
+  b.weight AS entra_score, n.usage, c.weight AS deployment_score, n.habit, d.weight AS habit_score, n.has_1_digit, n.has_2_digits, n.has_3_digits,
   n.principal_count
 FROM named AS n
 JOIN weights AS a ON a.name = n.rarity
 JOIN weights AS b ON b.name = n.entra
 JOIN weights AS c ON c.name = n.usage
+JOIN weights AS d ON d.name = n.habit

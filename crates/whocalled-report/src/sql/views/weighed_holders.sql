@@ -9,12 +9,14 @@
 --   entra, entra_score: whether it makes Entra calls of its own from there
 --   hours, hours_score: whether it usually is active at this hour of the day
 --   usage, deployment_score: whether its own calls are to a deployment that is called from there by key
+--   habit, habit_score: whether it called the account by key from an address of its own about that day
 --   score: the sum of these and of the base score
 --   base_score: as in `holder_steps`
 --   address_principal_count: how many principals were seen at the prefix about that day
 -- how: Of `place_holders`, in the step that the slot begins in.
 WITH named AS (
   SELECT s.slot, h.step, h.base_score, p.rarity, p.rarity_score, p.entra, p.entra_score, p.usage, p.deployment_score,
+    p.habit, p.habit_score,
     p.principal_count,
     CASE WHEN o.hour IS NOT NULL THEN 'address_same_hour' ELSE p.address END AS address,
     CASE
@@ -33,7 +35,9 @@ WITH named AS (
 )
 SELECT n.slot, n.step, n.address, a.weight AS prefix_score, n.rarity, n.rarity_score, n.digits, b.weight AS digits_score,
   n.entra, n.entra_score, n.hours, c.weight AS hours_score, n.usage, n.deployment_score,
-  n.base_score + a.weight + n.rarity_score + b.weight + n.entra_score + c.weight + n.deployment_score AS score,
+  n.habit, n.habit_score,
+  n.base_score + a.weight + n.rarity_score + b.weight + n.entra_score + c.weight + n.deployment_score
+    + n.habit_score AS score,
   n.base_score, n.principal_count AS address_principal_count
 FROM named AS n
 JOIN weights AS a ON a.name = n.address
