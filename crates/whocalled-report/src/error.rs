@@ -1,6 +1,7 @@
 //! What can go wrong between a question and its answer.
 
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use whocalled_types::ErrorKind;
 
 /// Why a question could not be answered.
@@ -12,9 +13,8 @@ pub enum Error {
     Sql {
         /// What the planner said, and what there is instead.
         message: String,
-        /// The planner's own error.
-        #[source]
-        source: Box<DataFusionError>,
+        /// The planner's own error. It is no source, for `message` says all that it does.
+        cause: Box<DataFusionError>,
     },
     /// The statement would change something.
     #[error(
@@ -158,14 +158,14 @@ impl Error {
         } else if message.contains("single SQL statement") {
             message = "one statement at a time, please: this has several, or none".to_owned();
         }
-        Self::Sql { message, source: Box::new(error) }
+        Self::Sql { message, cause: Box::new(error) }
     }
 
     /// An error of running a planned statement.
     pub(crate) fn running(error: DataFusionError) -> Self {
         let mut message = first_line(&error);
         if let DataFusionError::ResourcesExhausted(_) = error.find_root() {
-            message.push_str("; give it more with --memory, or ask for a shorter range");
+            message.push_str("; give it more with --memory-mib, or ask for a shorter range");
         }
         Self::Run { message, source: Box::new(error) }
     }
@@ -176,6 +176,10 @@ fn first_line(error: &DataFusionError) -> String {
     let root = error.find_root();
     let text = match root {
         DataFusionError::Plan(message) | DataFusionError::Execution(message) => message.clone(),
+        DataFusionError::SQL(error, _) => match &**error {
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.clone(),
+            other => other.to_string(),
+        },
         other => other.strip_backtrace(),
     };
     text.replace("datafusion.public.", "").trim().to_owned()

@@ -53,7 +53,8 @@ pub(super) static ACTIVITY: Definition = Definition {
                 "claims>http://schemas.microsoft.com/identity/claims/objectidentifier",
                 "claims>oid",
             ],
-            "The caller's Entra object id, from the token's claims.",
+            "The caller's Entra object id, from the token's claims; without them that of the role assignment which \
+             allowed the action, unless it is a group's.",
         ),
         Column::derived(
             "principal_name",
@@ -63,7 +64,7 @@ pub(super) static ACTIVITY: Definition = Definition {
         Column::derived(
             "principal_kind",
             Kind::Label,
-            "`user`, `service_principal` or `managed_identity`, from the token's claims.",
+            "`user`, `service_principal` or `managed_identity`, from the token's claims or the role assignment.",
         ),
         Column::new(
             "app_id",
@@ -126,6 +127,16 @@ pub(super) static ACTIVITY: Definition = Definition {
         Column::hidden("token_kind", Kind::Label, &["identity>claims>idtyp", "claims>idtyp"]),
         Column::hidden("client_auth", Kind::Label, &["identity>claims>appidacr", "claims>appidacr"]),
         Column::hidden("passport_id", Kind::Text, &["identity>claims>puid", "claims>puid"]),
+        Column::hidden(
+            "assignee_id",
+            Kind::GuidLabel,
+            &["identity>authorization>evidence>principalId", "authorization>evidence>principalId"],
+        ),
+        Column::hidden(
+            "assignee_kind",
+            Kind::Label,
+            &["identity>authorization>evidence>principalType", "authorization>evidence>principalType"],
+        ),
     ],
     sort_by: &["account", "time"],
     bloom: &["correlation_id", "principal_id"],
@@ -134,11 +145,20 @@ pub(super) static ACTIVITY: Definition = Definition {
     finish: Some(name_principal),
 };
 
-/// Fills `principal_name` and `principal_kind` from the claims.
+/// Fills `principal_id`, `principal_name` and `principal_kind` from the claims and the role assignment.
 ///
 /// Tokens of users carry a UPN (guests: a name or an e-mail address); tokens of applications carry
-/// `idtyp` = `app` and no name, and those of managed identities the resource in `xms_mirid`.
+/// `idtyp` = `app` and no name, and those of managed identities the resource in `xms_mirid`. A role assignment
+/// to a group says nothing of the caller.
 fn name_principal(row: &mut Row<'_>) {
+    let assignee_kind = match row.get("assignee_kind") {
+        Some("User") => Some("user"),
+        Some("ServicePrincipal") => Some("service_principal"),
+        _ => None,
+    };
+    if assignee_kind.is_some() {
+        row.copy_if_null("assignee_id", "principal_id");
+    }
     row.copy_if_null("upn", "principal_name");
     // `caller` is a UPN, or the id of an application or object.
     if row.get("caller").is_some_and(|caller| caller.contains('@')) {
@@ -148,11 +168,14 @@ fn name_principal(row: &mut Row<'_>) {
         row.copy_if_null(source, "principal_name");
     }
     let is_user = row.get("upn").is_some() || row.get("passport_id").is_some();
+    let assignee_kind = assignee_kind.filter(|_| row.get("assignee_id") == row.get("principal_id"));
     let kind = match row.get("token_kind") {
         _ if row.get("principal_resource_id").is_some() => "managed_identity",
         Some("app") => "service_principal",
         Some("user") => "user",
-        _ if is_user || row.get("principal_name").is_some() => "user",
+        _ if is_user => "user",
+        _ if let Some(kind) = assignee_kind => kind,
+        _ if row.get("principal_name").is_some() => "user",
         // Without any name, a client that proved itself by a secret or certificate is an application.
         _ if matches!(row.get("client_auth"), Some("1" | "2")) => "service_principal",
         _ => return,

@@ -7,6 +7,8 @@
 --   access, deliberate: as in `key_access`
 --   weakened_at: the first regeneration on the account after it; NULL where there is none
 --   ends_at: the second one: from then on, what was obtained is worthless; NULL where there is none
+--   valid_from, weak_from, valid_to: these three times as calls are compared with them: the grant five
+--     seconds earlier and the regenerations five later, for the clocks of two logs differ
 -- how: An account has two keys, and the logs rarely say which one was regenerated. One regeneration
 --   leaves the key valid in one case of two; of two, counted strictly after the grant, each is taken
 --   to have replaced another key. Regenerating a key also is obtaining it.
@@ -30,7 +32,8 @@ numbered AS (
   GROUP BY g.account_id, g.account, g.principal_id, g.granted_at, g.access, g.deliberate
 )
 SELECT n.account_id, n.account, n.principal_id, n.granted_at, n.access, n.deliberate, w.time AS weakened_at,
-  e.time AS ends_at
+  e.time AS ends_at, n.granted_at - INTERVAL '5 seconds' AS valid_from, w.time + INTERVAL '5 seconds' AS weak_from,
+  e.time + INTERVAL '5 seconds' AS valid_to
 FROM numbered AS n
 LEFT JOIN regenerations AS w ON w.account_id = n.account_id AND w.number = n.earlier + 1
 LEFT JOIN regenerations AS e ON e.account_id = n.account_id AND e.number = n.earlier + 2

@@ -16,15 +16,15 @@
 -- how: A grant speaks until the next one of the same principal, or until both keys were regenerated. What
 --   it says fades in steps, so that the holders at any time are found by comparing with the ends of steps.
 WITH marked AS (
-  SELECT account_id, principal_id, granted_at, ends_at, weakened_at,
+  SELECT account_id, principal_id, granted_at, valid_from, weak_from, valid_to,
     max(CASE WHEN deliberate THEN 2 WHEN NOT deliberate THEN 1 ELSE 0 END) AS deliberate,
     count(*) AS grant_count
   FROM grants
-  GROUP BY account_id, principal_id, granted_at, ends_at, weakened_at
+  GROUP BY account_id, principal_id, granted_at, valid_from, weak_from, valid_to
 ),
 counted AS (
-  SELECT account_id, principal_id, granted_at, ends_at, weakened_at, deliberate, grant_count,
-    lead(granted_at) OVER holder AS next_at,
+  SELECT account_id, principal_id, granted_at, valid_from, weak_from, valid_to, deliberate, grant_count,
+    lead(valid_from) OVER holder AS next_at,
     lag(granted_at) OVER holder AS last_at,
     sum(grant_count) OVER (
       PARTITION BY account_id, principal_id ORDER BY granted_at RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW
@@ -33,11 +33,11 @@ counted AS (
   WINDOW holder AS (PARTITION BY account_id, principal_id ORDER BY granted_at)
 ),
 segments AS (
-  SELECT account_id, principal_id, granted_at,
+  SELECT account_id, principal_id, granted_at, valid_from,
     -- What has no end ends in a hundred years, so that ends can be compared.
-    least(coalesce(next_at, granted_at + INTERVAL '36500 days'), coalesce(ends_at, granted_at + INTERVAL '36500 days'))
+    least(coalesce(next_at, valid_from + INTERVAL '36500 days'), coalesce(valid_to, valid_from + INTERVAL '36500 days'))
       AS segment_to,
-    coalesce(weakened_at, granted_at + INTERVAL '36500 days') AS weakened_at,
+    coalesce(weak_from, valid_from + INTERVAL '36500 days') AS weak_from,
     max(deliberate) OVER so_far AS deliberate,
     max(day_count) OVER so_far AS day_count_max,
     sum(grant_count) OVER so_far AS grant_count,
@@ -52,7 +52,7 @@ segments AS (
 ages AS (
   SELECT name, age_from, age_to
   FROM (VALUES
-    ('grant_last_hour', INTERVAL '0 hours', INTERVAL '1 hour'),
+    ('grant_last_hour', NULL, INTERVAL '1 hour'),
     ('grant_last_day', INTERVAL '1 hour', INTERVAL '24 hours'),
     ('grant_last_week', INTERVAL '24 hours', INTERVAL '168 hours'),
     ('grant_last_month', INTERVAL '168 hours', INTERVAL '720 hours'),
@@ -60,23 +60,23 @@ ages AS (
   ) AS ages (name, age_from, age_to)
 ),
 aged AS (
-  SELECT s.account_id, s.principal_id, s.granted_at, s.weakened_at, s.deliberate, s.day_count_max, s.grant_count,
-    s.day_number, a.name AS recency, s.granted_at + a.age_from AS aged_from,
+  SELECT s.account_id, s.principal_id, s.granted_at, s.weak_from, s.deliberate, s.day_count_max, s.grant_count,
+    s.day_number, a.name AS recency, coalesce(s.granted_at + a.age_from, s.valid_from) AS aged_from,
     least(s.segment_to, coalesce(s.granted_at + a.age_to, s.segment_to)) AS aged_to
   FROM segments AS s
   CROSS JOIN ages AS a
-  WHERE s.granted_at + a.age_from < s.segment_to
+  WHERE coalesce(s.granted_at + a.age_from, s.valid_from) < s.segment_to
 ),
 steps AS (
   SELECT account_id, principal_id, granted_at, grant_count, deliberate, day_count_max, day_number, recency,
-    'not_rotated' AS rotation, aged_from AS step_from, least(aged_to, weakened_at) AS step_to
+    'not_rotated' AS rotation, aged_from AS step_from, least(aged_to, weak_from) AS step_to
   FROM aged
-  WHERE aged_from < weakened_at
+  WHERE aged_from < weak_from
   UNION ALL
   SELECT account_id, principal_id, granted_at, grant_count, deliberate, day_count_max, day_number, recency,
-    'rotated_once', greatest(aged_from, weakened_at), aged_to
+    'rotated_once', greatest(aged_from, weak_from), aged_to
   FROM aged
-  WHERE weakened_at < aged_to
+  WHERE weak_from < aged_to
 ),
 named AS (
   SELECT account_id, principal_id, step_from, step_to, granted_at, grant_count, recency, rotation,

@@ -4,15 +4,17 @@
 --   account_number: the account, as in `accounts`
 --   hour: the hour
 --   piece_from, piece_to: the part of it, half-open
--- how: Hours in which a principal obtains keys or a key is regenerated are cut at these times, so that
---   a grant never speaks for a call before it, and always for one at the same instant. Hours without
+-- how: Hours in which a principal obtains keys or a key is regenerated are cut at these times, which are
+--   those of `grants` for calls, so that a grant never speaks for a call before it. Hours without
 --   such an event have no rows: they are one piece.
 WITH events AS (
-  SELECT account_id, min(granted_at) AS at
+  SELECT account_id, min(valid_from) AS at
   FROM grants
-  GROUP BY account_id, principal_id, ends_at, date_trunc('hour', granted_at)
+  GROUP BY account_id, principal_id, valid_to, date_trunc('hour', valid_from)
   UNION ALL
-  SELECT account_id, time FROM key_access WHERE succeeded AND access = 'regenerate'
+  SELECT account_id, weak_from FROM grants WHERE weak_from IS NOT NULL
+  UNION ALL
+  SELECT account_id, valid_to FROM grants WHERE valid_to IS NOT NULL
 ),
 cuts AS (
   SELECT account_id, at FROM events

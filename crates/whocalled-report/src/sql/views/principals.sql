@@ -9,8 +9,8 @@
 --   principal_resource_id: the Azure resource of a managed identity
 --   first_seen, last_seen: when any log names it
 --   name_source: the log that gives the name
--- how: From the claims of the Activity Log, from sign-ins, and from the object ids of data-plane
---   records, which give no names. Of several values the Activity Log's wins over a sign-in's, and
+-- how: From the claims and role assignments of the Activity Log, from sign-ins, and from the object ids of
+--   data-plane records, which give no names. Of several values the Activity Log's wins over a sign-in's, and
 --   then the latest.
 WITH seen AS (
   SELECT principal_id, principal_name, principal_kind, app_id, principal_resource_id, 'activity' AS source,
