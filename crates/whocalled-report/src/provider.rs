@@ -201,7 +201,7 @@ pub(crate) fn with_views(schema: &Schema) -> Schema {
 
 /// Whether a table's rows are calls or belong to one, so that they lie within a day of it.
 fn holds_calls(table: Table) -> bool {
-    matches!(table, Table::RequestResponse | Table::RequestUsage | Table::Gateway | Table::GatewayLlm)
+    matches!(table, Table::RequestResponse | Table::RequestUsage | Table::GatewayLlm)
 }
 
 fn reads_only_date(filter: &Expr) -> bool {

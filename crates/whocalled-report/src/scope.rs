@@ -46,14 +46,17 @@ impl Scope {
     }
 
     /// A view without the rows that have no part in weighing the calls: who obtained the keys of other
-    /// accounts, and who called them, unless from the same prefix, which tells how many share it.
+    /// accounts, and who called them by key, unless from the same prefix. Calls that name who made them all
+    /// count, because they show how many share an address, and whose it is.
     pub(crate) fn narrowed(&self, view: &str, sql: String) -> String {
         let Some(places) = &self.places else { return sql };
         let accounts = format!("account_id IN ({})", literals(&places.accounts));
         let condition = match view {
             "key_access" | "deployment_days" => accounts,
-            "sightings" if places.prefixes.is_empty() => accounts,
-            "sightings" => format!("{accounts} OR ip_prefix IN ({})", literals(&places.prefixes)),
+            "sightings" if places.prefixes.is_empty() => format!("{accounts} OR object_id IS NOT NULL"),
+            "sightings" => {
+                format!("{accounts} OR object_id IS NOT NULL OR ip_prefix IN ({})", literals(&places.prefixes))
+            }
             _ => return sql,
         };
         format!("SELECT * FROM (\n{sql}\n) AS {view} WHERE {condition}")

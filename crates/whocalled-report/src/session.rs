@@ -166,8 +166,9 @@ impl Session {
     /// Runs a report over `[from, to)`, which `parameters` must have; its other parameters default.
     ///
     /// Of the tables that hold calls, only the days of the range and two on both sides are read: a
-    /// call that was re-delivered more than two days later would count again. Grants and sign-ins
-    /// are read from the beginning, and so are calls for a report that says so.
+    /// call that was re-delivered more than two days later would count again. Grants, sign-ins and
+    /// gateways, which show where a principal usually is, are read from the beginning, and so are calls for
+    /// a report that says so.
     ///
     /// # Errors
     /// [`Error::Parameter`] when one is missing, unknown or of another kind; else as of a query.

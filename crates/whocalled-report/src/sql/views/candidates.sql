@@ -7,8 +7,9 @@
 --   rank: its place among all, from 1
 --   confidence: the probability that it made a call of this slot
 --   score: the sum of the scores that follow
---   prefix_score, rarity_score, digits_score, entra_score, hours_score, deployment_score, habit_score, recency_score, repeated_score,
---     deliberate_score, rotation_score: what each kind of evidence adds
+--   prefix_score, rarity_score, digits_score, entra_score, hours_score, deployment_score, habit_score: what
+--     each kind of evidence of a place adds
+--   recency_score, repeated_score, deliberate_score, rotation_score: what each kind of evidence of grants adds
 --   candidates_score: what the number of holders takes off
 --   unseen_score: what speaks for the unseen caller
 --   address, rarity, digits, entra, hours, usage, habit, recency, repetition, deliberation, rotation: the evidence by

@@ -4,9 +4,9 @@
 --   account_number: the account, as in `accounts`
 --   hour: the hour
 --   piece_from, piece_to: the part of it, half-open
--- how: Hours in which a principal obtains keys or a key is regenerated are cut at these times, which are
---   those of `grants` for calls, so that a grant never speaks for a call before it. Hours without
---   such an event have no rows: they are one piece.
+-- how: Hours are cut at `valid_from`, `weak_from` and `valid_to` of `grants`, so that a grant speaks for the
+--   calls from the one to the other, and for no others. Hours without such a time have no rows: they are
+--   one piece.
 WITH events AS (
   SELECT account_id, min(valid_from) AS at
   FROM grants
