@@ -45,21 +45,32 @@ impl Scope {
         }
     }
 
-    /// A view without the rows that have no part in weighing the calls: who obtained the keys of other
-    /// accounts, and who called them by key, unless from the same prefix. Calls that name who made them all
-    /// count, because they show how many share an address, and whose it is.
+    /// A view without the rows that have no part in weighing the calls: where principals were on other days,
+    /// who obtained the keys of other accounts, and who called them by key, unless from the same prefix.
+    /// Calls that name who made them all count, because they show how many share an address, and whose it is.
     pub(crate) fn narrowed(&self, view: &str, sql: String) -> String {
-        let Some(places) = &self.places else { return sql };
-        let accounts = format!("account_id IN ({})", literals(&places.accounts));
-        let condition = match view {
-            "key_access" | "deployment_days" => accounts,
-            "sightings" if places.prefixes.is_empty() => format!("{accounts} OR object_id IS NOT NULL"),
-            "sightings" => {
-                format!("{accounts} OR object_id IS NOT NULL OR ip_prefix IN ({})", literals(&places.prefixes))
+        let condition = match (view, &self.places) {
+            ("presence", _) => {
+                let ScanDates { first, last } = self.scan_dates();
+                format!("date BETWEEN DATE '{first}' AND DATE '{last}'")
+            }
+            ("key_access" | "deployment_days", Some(places)) => places.accounts(),
+            ("sightings", Some(places)) => {
+                let mut condition = format!("{} OR object_id IS NOT NULL", places.accounts());
+                if !places.prefixes.is_empty() {
+                    condition += &format!(" OR ip_prefix IN ({})", literals(&places.prefixes));
+                }
+                condition
             }
             _ => return sql,
         };
         format!("SELECT * FROM (\n{sql}\n) AS {view} WHERE {condition}")
+    }
+}
+
+impl Places {
+    fn accounts(&self) -> String {
+        format!("account_id IN ({})", literals(&self.accounts))
     }
 }
 
