@@ -30,6 +30,8 @@ const TOLD_BYTES: usize = 9;
 struct Held {
     /// The blob as it was when it was last read to some effect.
     seen: Vec<u8>,
+    /// How long it was when a run last looked.
+    length: usize,
     generation: u32,
     /// How many bytes of it are committed.
     position: usize,
@@ -191,7 +193,7 @@ impl Held {
     /// What a run makes of the blob when it has seen it before.
     fn see(&mut self, blob: u8, bytes: &[u8], sealed: bool) {
         // A touch is no reason to read, nor is what was torn and still is.
-        if bytes.len() == self.seen.len() && (self.position == bytes.len() || !sealed) {
+        if bytes.len() == self.length && (self.position == bytes.len() || !sealed) {
             return;
         }
         let is_prefix = bytes.len() >= self.position && bytes[..self.position] == self.seen[..self.position];
@@ -208,6 +210,7 @@ impl Held {
         } else {
             lines(bytes, self.position, sealed)
         };
+        self.length = bytes.len();
         if position > self.position {
             self.position = position;
             self.seen = bytes.to_vec();
