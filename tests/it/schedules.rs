@@ -405,6 +405,15 @@ fn a_blob_that_disappears_keeps_its_rows_and_goes_on_when_it_is_back() {
     assert_eq!((model.held[&0].records.len(), model.held[&0].generation), (2, 0));
 }
 
+/// Its length is what is committed of the one before, of which more had been looked at.
+#[test]
+fn a_blob_that_is_written_anew_after_a_torn_one_was_looked_at_is_read_anew() {
+    use Event::{Append, Convert, Delete};
+    let anew = check([Append(0, 1, "\n"), Convert, Append(0, 2, ""), Convert, Delete(0), Append(0, 3, "\n")]);
+    let held = &anew.held[&0];
+    assert_eq!((held.records.len(), held.generation), (1, 1));
+}
+
 /// In a directory, which knows no time of creation, other bytes of the same length look like a touch,
 /// until the blob grows. `verify` tells them apart.
 #[test]

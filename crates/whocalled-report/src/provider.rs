@@ -199,7 +199,8 @@ pub(crate) fn with_views(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(view).collect::<Vec<_>>())
 }
 
-/// Whether a table's rows are calls or belong to one, so that they lie within a day of it.
+/// Whether a table's rows are calls or belong to one, and are of use within a day of it only. Those of gateways
+/// are not: they also show where a principal was, which speaks for a month.
 fn holds_calls(table: Table) -> bool {
     matches!(table, Table::RequestResponse | Table::RequestUsage | Table::GatewayLlm)
 }
