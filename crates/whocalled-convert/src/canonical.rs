@@ -26,6 +26,15 @@ pub(crate) fn is_canonical_guid(text: &str) -> bool {
     bytes.len() == 36 && !bytes.iter().fold(false, |any, byte| any | matches!(byte, b'A'..=b'Z' | b'{' | b'}'))
 }
 
+/// Whether the text is a GUID with hyphens.
+pub(crate) fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// Appends the text with its ASCII letters in lower case.
 pub(crate) fn push_lower(text: &str, out: &mut String) {
     let start = out.len();

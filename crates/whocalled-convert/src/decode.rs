@@ -320,6 +320,12 @@ impl<'a> Row<'a> {
                 Some(Slot::Text(span))
             }
             (Kind::Guid | Kind::GuidLabel, Found::Text(_, span)) => Some(self.canonical(span, push_guid)),
+            // A header, which can be sent several times, may be logged as an array.
+            (Kind::Guid, Found::Composite(text)) => {
+                let id = single_element(text)?.strip_prefix('"')?.strip_suffix('"').filter(|id| !id.contains('\\'))?;
+                let start = range.start + (id.as_ptr().addr() - text.as_ptr().addr());
+                Some(self.canonical(Span { source, start, end: start + id.len() }, push_guid))
+            }
             (Kind::Boolean, Found::Boolean(value)) => Some(Slot::Boolean(value)),
             (Kind::Boolean, Found::Text(_, span)) => streaming(self.resolve(span)).map(Slot::Boolean),
             (Kind::Time, Found::Text(_, span)) => micros_from_text(self.resolve(span)).map(Slot::Integer),

@@ -6,9 +6,26 @@ use super::{
     ACCOUNT, CALLER_IP, CORRELATION_ID, IP_PREFIX, LOCATION, OPERATION, PROPERTIES, RESOURCE_GROUP, RESOURCE_ID,
     SUBSCRIPTION_ID,
 };
+use crate::canonical::is_guid;
+use crate::decode::Row;
 use crate::definition::{Column, Definition, Kind};
 
 const CATEGORY: Column = Column::hidden("category", Kind::Label, &["category"]);
+
+const SENT_CALLER_OID: Column =
+    Column::hidden("sent x-caller-oid", Kind::Guid, &["properties>backendRequestHeaders>x-caller-oid"]);
+const CALLER_OID: Column = Column::hidden("x-caller-oid", Kind::Guid, &["properties>requestHeaders>x-caller-oid"]);
+const SENT_CLIENT_PRINCIPAL_ID: Column = Column::hidden(
+    "sent x-ms-client-principal-id",
+    Kind::Guid,
+    &["properties>backendRequestHeaders>x-ms-client-principal-id"],
+);
+const CLIENT_PRINCIPAL_ID: Column =
+    Column::hidden("x-ms-client-principal-id", Kind::Guid, &["properties>requestHeaders>x-ms-client-principal-id"]);
+
+/// The headers in which a gateway may log the caller's object id, as it sent them on and as they came.
+/// `x-ms-client-principal-id` is that of App Service's authentication.
+const CALLER_HEADERS: [Column; 4] = [SENT_CALLER_OID, CALLER_OID, SENT_CLIENT_PRINCIPAL_ID, CLIENT_PRINCIPAL_ID];
 
 pub(super) static GATEWAY: Definition = Definition {
     table: Table::Gateway,
@@ -47,6 +64,16 @@ pub(super) static GATEWAY: Definition = Definition {
             &["properties>backendResponseHeaders>apim-request-id", "properties>responseHeaders>apim-request-id"],
             "The header `apim-request-id` of the answer, where it is logged: the call's `correlation_id`.",
         ),
+        Column::derived(
+            "caller_object_id",
+            Kind::Guid,
+            "The caller's object id, where a header `x-caller-oid` or `x-ms-client-principal-id` is logged that \
+             holds a GUID; NULL where such headers differ.",
+        ),
+        SENT_CALLER_OID,
+        CALLER_OID,
+        SENT_CLIENT_PRINCIPAL_ID,
+        CLIENT_PRINCIPAL_ID,
         Column::new("api_id", Kind::Label, &["properties>apiId"], "The API."),
         Column::new("product_id", Kind::Label, &["properties>productId"], "The product."),
         Column::new("user_id", Kind::Label, &["properties>userId"], "The gateway's own user, not one of Entra."),
@@ -63,8 +90,18 @@ pub(super) static GATEWAY: Definition = Definition {
     bloom: &["correlation_id", "backend_correlation_id"],
     keep: &[],
     implied: &[],
-    finish: None,
+    finish: Some(name_caller),
 };
+
+/// Gives the caller that all headers agree on: a client can send any of them, so one of several proves nothing.
+fn name_caller(row: &mut Row<'_>) {
+    let mut named = CALLER_HEADERS.iter().map(|column| column.name).filter(|name| row.get(name).is_some_and(is_guid));
+    if let Some(first) = named.next()
+        && named.all(|name| row.get(name) == row.get(first))
+    {
+        row.copy_if_null(first, "caller_object_id");
+    }
+}
 
 pub(super) static GATEWAY_LLM: Definition = Definition {
     table: Table::GatewayLlm,
