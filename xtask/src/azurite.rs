@@ -80,14 +80,10 @@ pub(crate) fn run(command: &[OsString]) -> Result<ExitCode> {
         .env("AZURITE_ACCOUNT_NAME", ACCOUNT_NAME)
         .env("AZURITE_ACCOUNT_KEY", ACCOUNT_KEY)
         .env("WHOCALLED_ACCOUNT_KEY", ACCOUNT_KEY)
-        .env("AZURE_STORAGE_CONNECTION_STRING", connection_string(&url))
+        .env("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string())
         .status()
         .with_context(|| format!("`{}` could not be started", program.to_string_lossy()))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
-}
-
-fn connection_string(url: &str) -> String {
-    format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT_NAME};AccountKey={ACCOUNT_KEY};BlobEndpoint={url};")
 }
 
 /// A running Azurite; it ends when this is dropped.
@@ -135,6 +131,12 @@ impl Azurite {
     /// Where it listens, account included.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/{ACCOUNT_NAME}", self.port)
+    }
+
+    /// All that a client needs to sign in, in the form that Azure's tools take.
+    pub(crate) fn connection_string(&self) -> String {
+        let url = self.url();
+        format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT_NAME};AccountKey={ACCOUNT_KEY};BlobEndpoint={url};")
     }
 }
 

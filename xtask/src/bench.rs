@@ -15,6 +15,7 @@ mod page;
 mod peers;
 mod query;
 mod startup;
+mod upload;
 
 use std::fs;
 use std::path::PathBuf;

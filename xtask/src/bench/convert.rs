@@ -4,8 +4,10 @@
 //! results answer the same questions alike.
 
 mod contender;
+mod storage;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +16,7 @@ use self::contender::{Answers, Contender, Output};
 use super::measure::{self, Measured};
 use super::peers::Peers;
 use super::{Bench, input, page};
+use crate::azurite::Azurite;
 
 /// An archive to convert.
 struct Shape {
@@ -74,7 +77,12 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
         bail!("nothing was measured");
     }
     let versions = format!("{}, {}", bench.version()?, Peers::versions());
-    page::publish("convert", &markdown(&rows, &versions, bench.options.runs), bench.options.write)
+    let mut text = markdown(&rows, &versions, bench.options.runs);
+    match storage::measured(bench, peers.as_ref()) {
+        Ok(rows) => text += &storage::markdown(&rows),
+        Err(error) => eprintln!("reading from Azurite is not measured: {error:#}"),
+    }
+    page::publish("convert", &text, bench.options.write)
 }
 
 fn measured(bench: &Bench<'_>, shape: &Shape, peers: Option<&Peers>) -> Result<Vec<Row>> {
@@ -83,34 +91,66 @@ fn measured(bench: &Bench<'_>, shape: &Shape, peers: Option<&Peers>) -> Result<V
     let out = super::fresh("convert")?;
     let mut rows = Vec::new();
     for threads in thread_counts() {
-        let job = Job { binary: &bench.binary, archive: &archive, out: &out, threads, peers };
+        let job = Job { binary: &bench.binary, source: Source::Directory(&archive), out: &out, threads, peers };
         eprintln!("{}, {threads} threads", shape.words);
-        let contenders = job.fit()?;
-        let turns = measure::take_turns(contenders.len(), bench.options.runs, |it| contenders[it].run(&job))?;
-        for (contender, measured) in contenders.into_iter().zip(turns) {
-            let output = contender.output(&job)?;
-            rows.push(Row { shape: shape.words, threads, contender, bytes, measured, output });
-        }
+        rows.extend(job.contest(shape, bytes, bench.options.runs)?);
     }
     check(&rows)?;
     input::remove(&out)?;
     Ok(rows)
 }
 
+/// Where an archive is.
+enum Source<'a> {
+    Directory(&'a Path),
+    Azurite { azurite: &'a Azurite, sas: &'a str },
+}
+
+impl Source<'_> {
+    /// What `whocalled` is given.
+    fn archive(&self) -> OsString {
+        match self {
+            Self::Directory(path) => (*path).into(),
+            Self::Azurite { azurite, sas } => format!("{}?{sas}", azurite.url()).into(),
+        }
+    }
+
+    /// What the others' scripts are given, to read the blobs of calls.
+    fn blobs(&self) -> OsString {
+        match self {
+            Self::Directory(path) => path.join(input::CALLS).into(),
+            Self::Azurite { azurite, .. } => {
+                format!("'{}', '{}', '**/PT1H.json'", azurite.connection_string(), input::CALLS).into()
+            }
+        }
+    }
+}
+
 /// One archive, to be converted on so many threads.
 struct Job<'a> {
     binary: &'a Path,
-    archive: &'a Path,
+    source: Source<'a>,
     out: &'a Path,
     threads: usize,
     peers: Option<&'a Peers>,
 }
 
 impl Job<'_> {
+    /// What each that can takes, in turn.
+    fn contest(&self, shape: &Shape, bytes: u64, runs: u32) -> Result<Vec<Row>> {
+        let contenders = self.fit()?;
+        let turns = measure::take_turns(contenders.len(), runs, |it| contenders[it].run(self))?;
+        let row = |(contender, measured): (Contender, Measured)| {
+            let output = contender.output(self)?;
+            Ok(Row { shape: shape.words, threads: self.threads, contender, bytes, measured, output })
+        };
+        contenders.into_iter().zip(turns).map(row).collect()
+    }
+
     /// Those whose trial run succeeded; ours must.
     fn fit(&self) -> Result<Vec<Contender>> {
         let mut fit = Vec::new();
-        for contender in Contender::ALL {
+        for contender in Contender::ALL.into_iter().filter(|it| it.reads(&self.source)) {
             if contender != Contender::Whocalled && self.peers.is_none() {
                 continue;
             }
@@ -125,10 +165,6 @@ impl Job<'_> {
 
     fn peers(&self) -> Result<&Peers> {
         self.peers.context("the others are not installed")
-    }
-
-    fn blobs(&self) -> PathBuf {
-        self.archive.join(input::CALLS)
     }
 }
 

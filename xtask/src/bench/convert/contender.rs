@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Job;
+use super::{Job, Source};
 use crate::bench::input;
 use crate::bench::measure::{self, Run};
 use crate::bench::peers::{self, Peers};
@@ -74,6 +74,15 @@ impl Contender {
         self == Self::DuckDbColumns
     }
 
+    /// Whether it can be asked to read from there.
+    pub(super) fn reads(self, source: &Source<'_>) -> bool {
+        match source {
+            Source::Directory(_) => true,
+            // The others would need a file system in Python between, or one of their own that is slower.
+            Source::Azurite { .. } => matches!(self, Self::Whocalled | Self::ClickHouse),
+        }
+    }
+
     /// Converts once, to where nothing is.
     pub(super) fn run(self, job: &Job<'_>) -> Result<Run> {
         let target = self.target(job.out);
@@ -86,12 +95,12 @@ impl Contender {
     }
 
     fn command(self, job: &Job<'_>, target: &Path) -> Result<Command> {
-        let (blobs, threads) = (job.blobs(), job.threads.to_string());
+        let (blobs, threads) = (job.source.blobs(), job.threads.to_string());
         Ok(match self {
             Self::Whocalled => {
                 let mut command = Command::new(job.binary);
                 command.args(["convert", "--quiet", "--container", input::CALLS, "--threads", &threads]);
-                command.arg("--lake").arg(target).arg(job.archive);
+                command.arg("--lake").arg(target).arg(job.source.archive());
                 command
             }
             Self::DuckDbColumns | Self::DuckDbObjects => {

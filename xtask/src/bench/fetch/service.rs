@@ -1,17 +1,13 @@
 //! What is fetched from: Azurite, which knows the whole protocol, or the static server, which is fast
 //! and counts.
 
-use std::io::{BufWriter, Write};
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use super::archive::{Archive, CONTAINER, Grown};
 use super::server::{Requests, Server};
-use crate::azurite::{ACCOUNT_KEY, ACCOUNT_NAME, Azurite};
-
-const UPLOAD: &str = include_str!("upload.js");
+use crate::azurite::Azurite;
+use crate::bench::upload::upload;
 
 /// The static server takes any SAS; whocalled wants one with a signature.
 const SAS_FOR_STATIC: &str = "sv=2022-11-02&sig=none";
@@ -49,8 +45,8 @@ impl Service {
             Kind::Static => Ok(Self::Static(Server::start(archive)?)),
             Kind::Azurite => {
                 let process = Azurite::start()?;
-                let whole = archive.blobs.iter().map(|it| Grown { name: it.name.clone(), from: 0 });
-                let sas = upload(&process.url(), archive, whole)?;
+                let whole = archive.blobs.iter().map(|it| (0, it.name.as_str()));
+                let sas = upload(&process, CONTAINER, &archive.directory, whole)?;
                 Ok(Self::Azurite { process, sas })
             }
         }
@@ -61,7 +57,8 @@ impl Service {
         match self {
             Self::Static(server) => server.update(archive),
             Self::Azurite { process, .. } => {
-                upload(&process.url(), archive, grown)?;
+                let grown = grown.iter().map(|it| (it.from, it.name.as_str()));
+                upload(process, CONTAINER, &archive.directory, grown)?;
             }
         }
         Ok(())
@@ -82,28 +79,4 @@ impl Service {
             Self::Static(server) => Some(server.take_requests()),
         }
     }
-}
-
-/// Puts bytes of blobs into an Azurite, and gives back a SAS for it.
-///
-/// Node does it, which Azurite needs anyway: rclone and others upload block blobs, which cannot grow.
-fn upload(url: &str, archive: &Archive, blobs: impl IntoIterator<Item = Grown>) -> Result<String> {
-    let mut node = Command::new("node")
-        .args(["-e", UPLOAD, url, ACCOUNT_NAME, ACCOUNT_KEY, CONTAINER])
-        .arg(&archive.directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("node could not be started")?;
-    // Dropped at the end of the block, which ends node's input.
-    let written = {
-        let mut lines = BufWriter::new(node.stdin.take().context("node has no standard input")?);
-        blobs.into_iter().try_for_each(|it| writeln!(lines, "{} {}", it.from, it.name)).and_then(|()| lines.flush())
-    };
-    let output = node.wait_with_output().context("waiting for node failed")?;
-    if !output.status.success() || written.is_err() {
-        bail!("blobs could not be put into Azurite: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
