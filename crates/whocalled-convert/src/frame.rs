@@ -19,16 +19,16 @@ const SNIFF_BYTES: usize = 64;
 
 /// What framing did with a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Framed {
+pub struct Framed {
     /// How many bytes are behind us: complete records and what separates them.
-    pub(crate) consumed_bytes: usize,
+    pub consumed_bytes: usize,
     /// How the next record is to be framed.
-    pub(crate) framing: Framing,
+    pub framing: Framing,
 }
 
 /// Whether anything can follow the buffer that would complete its last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// More bytes may come: a last record without a line break is torn.
     Open,
     /// The blob has been quiet for so long that a last record without a line break is taken if
@@ -36,8 +36,9 @@ pub(crate) enum End {
     Sealed,
 }
 
-/// Finds every complete record in `buffer` and hands its range to `record`.
-pub(crate) fn frame(buffer: &[u8], framing: Framing, end: End, record: &mut dyn FnMut(Range<usize>)) -> Framed {
+/// Finds every complete record in `buffer` and hands its range to `record`. What is no record at all, such as a
+/// damaged line, is handed over as well, up to where the next can begin.
+pub fn frame(buffer: &[u8], framing: Framing, end: End, record: &mut dyn FnMut(Range<usize>)) -> Framed {
     let mut cursor = Cursor { buffer, at: 0, framing };
     if framing == Framing::Unknown {
         if buffer.starts_with(BYTE_ORDER_MARK) {

@@ -28,7 +28,7 @@ pub use converter::{BlobConverter, BlobPart, Converted, Converter};
 pub use definition::{Column, Definition, Kind, PROVENANCE};
 pub use definitions::DEFINITIONS;
 pub use error::Error;
-pub use frame::record_bytes;
+pub use frame::{End, Framed, frame, record_bytes};
 
 #[cfg(test)]
 mod tests;
