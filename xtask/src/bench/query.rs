@@ -1,7 +1,7 @@
 //! `cargo xtask bench query`: who made each of millions of calls, beside the candidates that others can
 //! tell; and questions about few of them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -9,13 +9,14 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::measure::{self, Measured, Run};
-use super::peers::{self, Peers};
+use super::peers::Peers;
 use super::{Bench, input, page};
 
 const DUCKDB: &str = include_str!("peers/query_duckdb.py");
 const CLICKHOUSE: &str = include_str!("peers/query_clickhouse.py");
 const POLARS: &str = include_str!("peers/query_polars.py");
 const CANDIDATES: &str = include_str!("peers/candidates.py");
+const LIVE_FILES: &str = include_str!("peers/live_files.py");
 
 const ATTRIBUTED: &str = "SELECT tier, principal_id, count(*) AS calls, sum(duration_ms), sum(request_bytes), \
                           sum(response_bytes), avg(confidence) FROM attributed_calls GROUP BY tier, principal_id";
@@ -105,7 +106,7 @@ fn all_calls(bench: &Bench<'_>, lake: &Path, peers: Option<&Peers>) -> Result<St
     let grants = out.join("grants.parquet");
     export(&bench.binary, lake, GRANTS, &grants)?;
     let threads = thread::available_parallelism().map_or(1, Into::into).to_string();
-    let files = peers::parquet_files(lake, "request_response");
+    let files = peers.map(|it| live_files(it, &lake.join("request_response"), &out.join("calls"))).transpose()?;
     let target = |contender: Contender| out.join(format!("{contender:?}.parquet"));
     let ask = |contender: Contender| -> Result<Run> {
         let (script, by_argument) = match contender {
@@ -115,7 +116,7 @@ fn all_calls(bench: &Bench<'_>, lake: &Path, peers: Option<&Peers>) -> Result<St
             Contender::Polars => (POLARS, false),
         };
         let mut command = peers.context("the others are not installed")?.command(script);
-        command.arg(&files).arg(&grants).arg(target(contender));
+        command.arg(files.as_deref().unwrap_or_default()).arg(&grants).arg(target(contender));
         command.args(by_argument.then_some(&threads)).env("POLARS_MAX_THREADS", &threads);
         measure::once(&mut command)
     };
@@ -148,6 +149,17 @@ fn all_calls(bench: &Bench<'_>, lake: &Path, peers: Option<&Peers>) -> Result<St
     let granted = number(&bench.binary, lake, "SELECT count(*) FROM grants")?;
     let head = format!("Of {records} records of {calls} calls, against {granted} grants, on {threads} threads:\n\n");
     Ok(head + &contest(&fit, &measured))
+}
+
+/// Links the files that a table consists of into a directory, and gives a pattern for them: beside them are those
+/// that `optimize` has put together, and checkpoints of the log.
+fn live_files(peers: &Peers, table: &Path, directory: &Path) -> Result<String> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    for path in measure::once(peers.command(LIVE_FILES).arg(table))?.stdout.lines().map(Path::new) {
+        let name = path.file_name().context("a file has a name")?;
+        fs::hard_link(path, directory.join(name)).with_context(|| format!("cannot link {}", path.display()))?;
+    }
+    Ok(directory.join("*.parquet").display().to_string())
 }
 
 fn contest(fit: &[Contender], measured: &[Measured]) -> String {
