@@ -78,7 +78,7 @@ impl Contender {
     pub(super) fn reads(self, source: &Source<'_>) -> bool {
         match source {
             Source::Directory(_) => true,
-            // The others would need a file system in Python between, or one of their own that is slower.
+            // The others would need a file system in Python between them and the blobs.
             Source::Azurite { .. } => matches!(self, Self::Whocalled | Self::ClickHouse),
         }
     }
