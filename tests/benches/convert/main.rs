@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, Criterion, Throughput};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use whocalled_convert::{BlobPart, Converted, Converter, End, frame};
 use whocalled_lake::{Batch, BlobAdvance, Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::{table_specs, tail_hash};
@@ -70,7 +70,7 @@ fn writing(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>
     let mut converter = Converter::new(Limits::STANDARD);
     let (converted, rows) = convert(&mut converter, bytes)?;
     let batch = batch(&converted, rows);
-    let runtime = Runtime::new()?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_all().build()?;
     let mut group = criterion.benchmark_group("writing");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.sample_size(10);

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
 
 use anyhow::{Context, Result};
 
 use super::contender::Contender;
-use super::{Bench, Job, PLAIN, Row, Source, check};
+use super::{Bench, Job, PLAIN, Row, Source, check, thread_counts};
 use crate::azurite::Azurite;
 use crate::bench::peers::Peers;
 use crate::bench::upload::upload;
@@ -22,7 +21,7 @@ pub(super) fn measured(bench: &Bench<'_>, peers: Option<&Peers>) -> Result<Vec<R
     let azurite = Azurite::start()?;
     let sas = upload(&azurite, input::CALLS, &directory, names.iter().map(|it| (0, it.as_str())))?;
     let out = fresh("convert")?;
-    let threads = thread::available_parallelism().map_or(1, Into::into);
+    let threads = thread_counts()[0];
     let source = Source::Azurite { azurite: &azurite, sas: &sas };
     eprintln!("{} in Azurite, {threads} threads", PLAIN.words);
     let rows =

@@ -11,7 +11,7 @@
 --   fewer slots than calls. Made from the records rather than from `calls`, which is costlier and
 --   would give the same: a record without a request time also stands for the hour before it was logged.
 --   An hour that grants cut into more than twelve pieces is made from the calls all the same, since most of
---   its pieces have no call from most places: with a thousand holders that would be ten slots to a call.
+--   its pieces have no call from most places: with a thousand holders that was five slots to a call.
 WITH busy AS (
   SELECT account_number, hour FROM pieces GROUP BY account_number, hour HAVING count(*) > 12
 ),
@@ -33,7 +33,7 @@ busy_places AS (
   JOIN places AS p ON p.account_number = b.account_number
 ),
 busy_calls AS (
-  SELECT DISTINCT b.place, b.account_number, coalesce(c.ip_hidden_digits, 0) AS ip_hidden_digits, b.hour,
+  SELECT b.place, b.account_number, coalesce(c.ip_hidden_digits, 0) AS ip_hidden_digits, b.hour,
     coalesce(c.request_time, c.time) AS called_at
   FROM busy_places AS b
   JOIN calls AS c ON c.resource_id = b.account_id AND coalesce(c.ip_prefix, '') = b.ip_prefix
