@@ -1,4 +1,4 @@
-//! The way from the bytes of an archive to Parquet, a stage at a time and each on one thread:
+//! The way from the bytes of an archive to Parquet, a stage at a time and each as with `--threads 1`:
 //! `cargo bench --bench convert`, with `-- framing` for one of them.
 //!
 //! Calls are simulated twice: as `cargo xtask bench convert` has them, in one shape, and in all the
@@ -70,7 +70,7 @@ fn writing(criterion: &mut Criterion, bytes: &[u8]) -> Result<(), Box<dyn Error>
     let mut converter = Converter::new(Limits::STANDARD);
     let (converted, rows) = convert(&mut converter, bytes)?;
     let batch = batch(&converted, rows);
-    let runtime = Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_all().build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut group = criterion.benchmark_group("writing");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.sample_size(10);
