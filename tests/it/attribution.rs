@@ -130,7 +130,7 @@ impl Logs {
             memory_bytes_max: 1 << 30,
             weights: Weights::with(&BTreeMap::new()).expect("the parameters file is in order"),
         };
-        let session = Session::in_memory(&schemas::nullable(), &options).await.expect("a session");
+        let session = Session::in_memory(&schemas::nullable(), &options).expect("a session");
         let (mut activity, mut calls) = self.rows();
         if backwards {
             activity.reverse();

@@ -101,7 +101,7 @@ impl Database {
         let weights = toml::from_str(WEIGHTS).map_err(|error| Refused(error.to_string()))?;
         let weights = Weights::with(&weights)?;
         let options = SessionOptions { threads: NonZeroUsize::MIN, memory_bytes_max: 1 << 30, weights };
-        Ok(Self { session: Session::in_memory(&schemas::nullable(), &options).await? })
+        Ok(Self { session: Session::in_memory(&schemas::nullable(), &options)? })
     }
 
     async fn answer(&self, sql: &str) -> Result<Answer, Refused> {

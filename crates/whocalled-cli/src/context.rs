@@ -146,14 +146,14 @@ impl Context {
         self.storage_values().into_iter().fold(options, |options, (key, value)| options.set(key, value))
     }
 
-    pub(crate) async fn session(&self, lake: &Lake, engine: &EngineArgs) -> anyhow::Result<Session> {
+    pub(crate) fn session(&self, lake: &Lake, engine: &EngineArgs) -> anyhow::Result<Session> {
         let memory_mib = engine.memory_mib.or(self.settings.memory_mib).unwrap_or(MEMORY_MIB);
         let options = SessionOptions {
             threads: NonZeroUsize::new(self.threads(engine.threads)).unwrap_or(NonZeroUsize::MIN),
             memory_bytes_max: memory_mib << 20,
             weights: self.settings.weights()?,
         };
-        Ok(Session::open(lake, &options).await?)
+        Ok(Session::open(lake, &options)?)
     }
 
     pub(crate) fn threads(&self, given: Option<usize>) -> usize {

@@ -152,6 +152,14 @@ impl Error {
     /// An error of planning a statement that a user wrote. `relations` are named when the statement
     /// asks for one that does not exist.
     pub(crate) fn planning(error: DataFusionError, relations: &[String]) -> Self {
+        let error = match error {
+            // One of ours, of a view that the statement names.
+            DataFusionError::External(error) => match error.downcast() {
+                Ok(error) => return *error,
+                Err(error) => DataFusionError::External(error),
+            },
+            error => error,
+        };
         let mut message = first_line(&error);
         if message.contains("table '") && message.contains("not found") {
             message = format!("{message}; there are {}", relations.join(", "));

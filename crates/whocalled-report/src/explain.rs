@@ -116,8 +116,8 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
         .iter()
         .filter_map(|row| Some((text(row, "name")?, (number(row, "weight"), text(row, "sentence")?))))
         .collect();
-    let candidates = rows(session.query_within(CANDIDATES, &parameters, scope.clone()).await?).await?;
-    let calls = rows(session.query_within(CALLS, &parameters, scope).await?).await?;
+    let within = async |sql| rows(session.query_within(sql, &parameters, scope.clone()).await?).await;
+    let (candidates, calls) = tokio::try_join!(within(CANDIDATES), within(CALLS))?;
     let calls = calls
         .iter()
         .filter_map(|row| {

@@ -151,7 +151,7 @@ pub async fn export(
     dates: Option<RangeInclusive<NaiveDate>>,
     now: DateTime<Utc>,
 ) -> Result<Exported, Error> {
-    let source = find(session, name)?;
+    let source = find(session, name).await?;
     match destination.store.head(&Path::from(LAKE_MARKER)).await {
         Ok(_) => {
             let reason = "it is a lake of whocalled; export to another place".to_owned();
@@ -176,9 +176,9 @@ pub async fn export(
     exported
 }
 
-fn find(session: &Session, name: &str) -> Result<Source, Error> {
-    if let Some(relation) = session.relations().iter().find(|relation| relation.name == name) {
-        return Ok(Source::Relation { name: relation.name.clone(), schema: Arc::clone(&relation.schema) });
+async fn find(session: &Session, name: &str) -> Result<Source, Error> {
+    if session.relations().iter().any(|relation| relation.name == name) {
+        return Ok(Source::Relation { name: name.to_owned(), schema: session.schema(name).await? });
     }
     let all = reports::all()?;
     let known = session.relations().iter().map(|it| it.name.as_str()).chain(all.iter().map(|it| it.name));

@@ -3,7 +3,8 @@
 //! An engine that inlines views, as DataFusion does, would compute the grants of a tenant dozens of
 //! times within one query over `attributed_calls`. The views that others build on more than once
 //! are small, and are kept in memory instead, within the session's memory limit. What they mean is
-//! not affected: each still is the plain SQL of its file.
+//! not affected: each still is the plain SQL of its file. Each is computed on a task of its own, so that
+//! the cores compute side by side those that do not build on each other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,23 +13,30 @@ use arrow::array::RecordBatch;
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session as PlanningSession;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Constraint, Constraints, Dependency};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableProvider, TableType};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, collect_partitioned};
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-/// The rows of a view, once they were asked for.
+/// A view whose rows are kept once they were asked for.
 pub(crate) struct KeptView {
-    name: &'static str,
-    plan: LogicalPlan,
     schema: SchemaRef,
     /// Which columns identify a row, as the plan's groups tell.
     constraints: Constraints,
+    view: Arc<View>,
+}
+
+struct View {
+    name: &'static str,
+    plan: LogicalPlan,
+    schema: SchemaRef,
     rows: OnceCell<Rows>,
 }
 
@@ -43,10 +51,13 @@ impl KeptView {
         let schema = owned(plan.schema().as_arrow());
         let keys = plan.schema().functional_dependencies().iter().filter(|it| it.mode == Dependency::Single);
         let keys = keys.map(|it| Constraint::Unique(it.source_indices.clone())).collect();
-        Self { name, plan, schema, constraints: Constraints::new_unverified(keys), rows: OnceCell::new() }
+        let view = View { name, plan, schema: Arc::clone(&schema), rows: OnceCell::new() };
+        Self { schema, constraints: Constraints::new_unverified(keys), view: Arc::new(view) }
     }
+}
 
-    async fn compute(&self, state: &dyn PlanningSession) -> Result<Rows> {
+impl View {
+    async fn compute(&self, state: &SessionState) -> Result<Rows> {
         let plan = state.create_physical_plan(&self.plan).await?;
         let mut partitions = collect_partitioned(plan, state.task_ctx()).await?;
         for batches in &mut partitions {
@@ -82,7 +93,7 @@ fn owned(schema: &Schema) -> SchemaRef {
 
 impl fmt::Debug for KeptView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptView").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("KeptView").field("name", &self.view.name).finish_non_exhaustive()
     }
 }
 
@@ -116,8 +127,15 @@ impl TableProvider for KeptView {
     {
         let projection = projection.cloned();
         Box::pin(async move {
-            let rows = self.rows.get_or_try_init(|| self.compute(state)).await?;
-            let plan = MemorySourceConfig::try_new_exec(&rows.partitions, Arc::clone(&self.schema), projection)?;
+            let state = state.as_any().downcast_ref::<SessionState>().cloned();
+            let state =
+                state.ok_or_else(|| DataFusionError::Internal("views need a session's own state".to_owned()))?;
+            let view = Arc::clone(&self.view);
+            let plan = SpawnedTask::spawn(async move {
+                let rows = view.rows.get_or_try_init(|| view.compute(&state)).await?;
+                MemorySourceConfig::try_new_exec(&rows.partitions, Arc::clone(&view.schema), projection)
+            });
+            let plan = plan.join_unwind().await.map_err(|error| DataFusionError::External(error.into()))??;
             Ok(plan as Arc<dyn ExecutionPlan>)
         })
     }

@@ -35,6 +35,8 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use whocalled_lake::DataFile;
 use whocalled_types::Table;
 
+use crate::small_files::{Readers, SmallFiles};
+
 /// The column that tables are partitioned by.
 pub(crate) const DATE: &str = "date";
 
@@ -56,15 +58,22 @@ pub(crate) struct LakeTable {
     schema: SchemaRef,
     files: Vec<DataFile>,
     store: ObjectStoreUrl,
+    small: Arc<SmallFiles>,
 }
 
 impl LakeTable {
     /// `schema` is the table's, in which `date` may be anywhere; it is moved last.
-    pub(crate) fn new(table: Table, schema: &SchemaRef, files: Vec<DataFile>, store: ObjectStoreUrl) -> Self {
+    pub(crate) fn new(
+        table: Table,
+        schema: &SchemaRef,
+        files: Vec<DataFile>,
+        store: ObjectStoreUrl,
+        small: Arc<SmallFiles>,
+    ) -> Self {
         let (mut fields, date): (Vec<_>, Vec<_>) =
             with_views(schema).fields().iter().map(Arc::clone).partition(|field| field.name() != DATE);
         fields.extend(date);
-        Self { table, schema: Arc::new(Schema::new(fields)), files, store }
+        Self { table, schema: Arc::new(Schema::new(fields)), files, store, small }
     }
 
     fn table_schema(&self) -> TableSchema {
@@ -137,10 +146,11 @@ impl LakeTable {
     }
 
     /// What is read of a file's end is kept: views read a table several times.
-    fn readers(&self, state: &dyn PlanningSession) -> Result<CachedParquetFileReaderFactory> {
+    fn readers(&self, state: &dyn PlanningSession) -> Result<Readers<CachedParquetFileReaderFactory>> {
         let runtime = state.runtime_env();
         let cache = runtime.cache_manager.get_file_metadata_cache();
-        Ok(CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache))
+        let others = CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache);
+        Ok(Readers { others, small: Arc::clone(&self.small) })
     }
 
     fn scan_of(

@@ -11,6 +11,9 @@ use crate::provider::ScanDates;
 /// after it was made.
 const MARGIN_DAYS: u64 = 2;
 
+/// For how many days before and after it an observation is evidence, as the view `presence` has it.
+const PRESENCE_DAYS: u64 = 30;
+
 /// The days of the calls in question, and where they were made, if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
@@ -38,7 +41,17 @@ impl Scope {
 
     /// What is to be read of the tables that hold calls.
     pub(crate) fn scan_dates(&self) -> ScanDates {
-        let margin = Days::new(MARGIN_DAYS);
+        self.widened(MARGIN_DAYS)
+    }
+
+    /// The condition that a row is of a day that is read, or at most so many days from one.
+    fn dates(&self, days_off_max: u64) -> String {
+        let ScanDates { first, last } = self.widened(MARGIN_DAYS + days_off_max);
+        format!("date BETWEEN DATE '{first}' AND DATE '{last}'")
+    }
+
+    fn widened(&self, days: u64) -> ScanDates {
+        let margin = Days::new(days);
         ScanDates {
             first: self.dates.start().checked_sub_days(margin).unwrap_or(NaiveDate::MIN),
             last: self.dates.end().checked_add_days(margin).unwrap_or(NaiveDate::MAX),
@@ -50,11 +63,9 @@ impl Scope {
     /// Calls that name who made them all count, because they show how many share an address, and whose it is.
     pub(crate) fn narrowed(&self, view: &str, sql: String) -> String {
         let condition = match (view, &self.places) {
-            ("presence", _) => {
-                let ScanDates { first, last } = self.scan_dates();
-                format!("date BETWEEN DATE '{first}' AND DATE '{last}'")
-            }
-            ("key_access" | "deployment_days", Some(places)) => places.accounts(),
+            ("observed_days", _) => self.dates(PRESENCE_DAYS),
+            ("presence", _) => self.dates(0),
+            ("key_requests" | "key_audits" | "deployment_days", Some(places)) => places.accounts(),
             ("sightings", Some(places)) => {
                 let mut condition = format!("{} OR object_id IS NOT NULL", places.accounts());
                 if !places.prefixes.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
-use datafusion::datasource::{MemTable, TableProvider, ViewTable};
+use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
@@ -23,15 +23,16 @@ use whocalled_lake::Lake;
 use whocalled_types::Table;
 
 use crate::error::Error;
-use crate::kept::KeptView;
 use crate::parameters::{Parameters, Value};
 use crate::provider::{LakeTable, with_views};
-use crate::repeats::Repeats;
+use crate::relations::Relations;
 use crate::reports::Report;
 use crate::scope::Scope;
+use crate::small_files::SmallFiles;
 use crate::unused_joins::UnusedJoins;
+use crate::views::{self, View};
 use crate::weights::Weights;
-use crate::{date_trunc, join_sizes, views};
+use crate::{date_trunc, join_sizes};
 
 /// Where the lake's own object store is registered. The scheme is ours, so that no location that a
 /// user writes can mean it.
@@ -71,8 +72,6 @@ pub struct Relation {
     pub kind: RelationKind,
     /// What a row of it is, in a sentence.
     pub summary: String,
-    /// Its columns and their types.
-    pub schema: SchemaRef,
 }
 
 /// The rows of an answer, as they are computed.
@@ -101,20 +100,22 @@ impl Session {
     ///
     /// # Errors
     /// When a table's file list cannot be read, or its columns are not those that the views need.
-    pub async fn open(lake: &Lake, options: &SessionOptions) -> Result<Self, Error> {
+    pub fn open(lake: &Lake, options: &SessionOptions) -> Result<Self, Error> {
         let context = context(options)?;
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
         context.register_object_store(url.as_ref(), lake.object_store());
+        let small = Arc::new(SmallFiles::new(&context.runtime_env().memory_pool));
         let mut tables = BTreeMap::new();
         let mut records = None;
         for table in Table::ALL {
-            let provider = Arc::new(LakeTable::new(table, &lake.schema(table)?, lake.files(table)?, url.clone()));
+            let (schema, files) = (lake.schema(table)?, lake.files(table)?);
+            let provider = Arc::new(LakeTable::new(table, &schema, files, url.clone(), Arc::clone(&small)));
             if table == Table::RequestResponse {
                 records = Some(Arc::clone(&provider));
             }
             tables.insert(table, provider as Arc<dyn TableProvider>);
         }
-        Self::over(context, tables, records, options.weights.clone()).await
+        Self::over(context, tables, records, options.weights.clone())
     }
 
     /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
@@ -122,35 +123,48 @@ impl Session {
     ///
     /// # Errors
     /// When the columns are not those that the views need.
-    pub async fn in_memory(schemas: &BTreeMap<Table, SchemaRef>, options: &SessionOptions) -> Result<Self, Error> {
+    pub fn in_memory(schemas: &BTreeMap<Table, SchemaRef>, options: &SessionOptions) -> Result<Self, Error> {
         let mut tables = BTreeMap::new();
         for (table, schema) in schemas {
             let provider = MemTable::try_new(Arc::new(with_views(schema)), vec![vec![]]).map_err(Error::running)?;
             tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
         }
-        Self::over(context(options)?, tables, None, options.weights.clone()).await
+        Self::over(context(options)?, tables, None, options.weights.clone())
     }
 
-    async fn over(
+    fn over(
         context: SessionContext,
         tables: BTreeMap<Table, Arc<dyn TableProvider>>,
         records: Option<Arc<LakeTable>>,
         weights: Weights,
     ) -> Result<Self, Error> {
-        let views = register(&context, &tables, records.as_ref(), &weights, None).await?;
-        let table = |(table, provider): (&Table, &Arc<dyn TableProvider>)| Relation {
+        Relations::register(&context, &tables, records.as_ref(), &weights, None)?;
+        let table = |table: &Table| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
             summary: views::table_summary(*table).to_owned(),
-            schema: provider.schema(),
         };
-        let relations = tables.iter().map(table).chain(views).collect();
+        let view = |view: View| Relation {
+            name: view.name.to_owned(),
+            kind: RelationKind::View,
+            summary: view.header.summary,
+        };
+        let relations = tables.keys().map(table).chain(views::all()?.into_iter().map(view)).collect();
         Ok(Self { tables, records, relations, weights, context, recent: Mutex::new(None) })
     }
 
     /// What queries can name: tables first, then views, each in the order of dependence.
     pub fn relations(&self) -> &[Relation] {
         &self.relations
+    }
+
+    /// The columns of one of the [relations](Self::relations), and their types.
+    ///
+    /// # Errors
+    /// When there is none of this name, or [`Error::Relation`] for a view that cannot be used over these
+    /// tables.
+    pub async fn schema(&self, relation: &str) -> Result<SchemaRef, Error> {
+        Ok(self.context.table_provider(relation).await.map_err(|error| self.planning(error))?.schema())
     }
 
     /// Plans one statement that reads, and starts it.
@@ -243,48 +257,10 @@ impl Session {
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         let context =
             SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
-        register(&context, &self.tables, self.records.as_ref(), &self.weights, Some(&scope)).await?;
+        Relations::register(&context, &self.tables, self.records.as_ref(), &self.weights, Some(&scope))?;
         *recent = Some((scope, context.clone()));
         Ok(context)
     }
-}
-
-/// Registers the tables and, over them, the views, which are returned.
-async fn register(
-    context: &SessionContext,
-    tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
-    records: Option<&Arc<LakeTable>>,
-    weights: &Weights,
-    scope: Option<&Scope>,
-) -> Result<Vec<Relation>, Error> {
-    let repeats = records.map(|table| Arc::new(Repeats::new(Arc::clone(table))));
-    for (table, provider) in tables {
-        context.register_table(table.name(), Arc::clone(provider)).map_err(Error::running)?;
-    }
-    let mut relations = Vec::new();
-    for view in views::all()? {
-        let failed = |source| Error::Relation { relation: format!("view {}", view.name), source: Box::new(source) };
-        let sql = if view.name == "weights" { weights.to_sql(view.sql) } else { view.sql.to_owned() };
-        let sql = match scope {
-            Some(scope) => scope.narrowed(view.name, sql),
-            None => sql,
-        };
-        let plan = context.state().create_logical_plan(&sql).await.map_err(failed)?;
-        let provider: Arc<dyn TableProvider> = match (view.name, &repeats) {
-            ("repeated_records", Some(repeats)) => Arc::new(repeats.view(true)),
-            ("single_records", Some(repeats)) => Arc::new(repeats.view(false)),
-            _ if view.kept => Arc::new(KeptView::new(view.name, plan)),
-            _ => Arc::new(ViewTable::new(plan, Some(sql))),
-        };
-        relations.push(Relation {
-            name: view.name.to_owned(),
-            kind: RelationKind::View,
-            summary: view.header.summary,
-            schema: provider.schema(),
-        });
-        context.register_table(view.name, provider).map_err(failed)?;
-    }
-    Ok(relations)
 }
 
 /// A context with our settings and nothing registered.
@@ -297,6 +273,8 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     config.options_mut().optimizer.hash_join_single_partition_threshold = BUILD_BYTES_MAX;
     config.options_mut().optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS_MAX;
     config.options_mut().optimizer.use_statistics_registry = true;
+    // All views that a plan waits for are computed at the same time: waiting takes no core.
+    config.options_mut().execution.planning_concurrency = usize::MAX;
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let consumers_named = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes_max), consumers_named);

@@ -17,6 +17,8 @@ pub(crate) struct View {
 /// The views that others read more than once, and that are small: as many rows as grants, as days
 /// on which principals were seen at addresses, or as hours in which keys were used.
 const KEPT: &[&str] = &[
+    "key_requests",
+    "key_audits",
     "key_access",
     "sightings",
     "deployment_days",
@@ -47,6 +49,8 @@ const FILES: &[(&str, &str)] = &[
     ("repeated_records.sql", include_str!("sql/views/repeated_records.sql")),
     ("single_records.sql", include_str!("sql/views/single_records.sql")),
     ("calls.sql", include_str!("sql/views/calls.sql")),
+    ("key_requests.sql", include_str!("sql/views/key_requests.sql")),
+    ("key_audits.sql", include_str!("sql/views/key_audits.sql")),
     ("key_access.sql", include_str!("sql/views/key_access.sql")),
     ("sightings.sql", include_str!("sql/views/sightings.sql")),
     ("deployment_days.sql", include_str!("sql/views/deployment_days.sql")),
@@ -54,6 +58,7 @@ const FILES: &[(&str, &str)] = &[
     ("gateway_callers.sql", include_str!("sql/views/gateway_callers.sql")),
     ("observations.sql", include_str!("sql/views/observations.sql")),
     ("observed_hours.sql", include_str!("sql/views/observed_hours.sql")),
+    ("observed_days.sql", include_str!("sql/views/observed_days.sql")),
     ("presence.sql", include_str!("sql/views/presence.sql")),
     ("usual_hours.sql", include_str!("sql/views/usual_hours.sql")),
     ("log_spans.sql", include_str!("sql/views/log_spans.sql")),

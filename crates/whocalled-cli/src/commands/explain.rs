@@ -17,7 +17,7 @@ const RECORD_BYTES: u64 = 64 << 10;
 
 pub(super) async fn run(context: &Context, args: &Explain) -> anyhow::Result<()> {
     let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine).await?;
+    let session = context.session(&lake, &args.engine)?;
     let explanation = explain(&session, &args.correlation_id).await?;
     let mut out = std::io::stdout();
     write!(out, "{explanation}")?;

@@ -13,7 +13,7 @@ use crate::time::date;
 pub(super) async fn run(context: &Context, args: &Export) -> anyhow::Result<()> {
     let format = args.format.parse()?;
     let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine).await?;
+    let session = context.session(&lake, &args.engine)?;
     let is_report = whocalled_report::reports::find(&args.name).is_ok();
     // A report is asked for days, and answers nothing without; a relation has all its dates.
     let dates = if is_report || args.from.is_some() || args.until.is_some() {

@@ -54,7 +54,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     fs::create_dir_all(out).with_context(|| format!("cannot make directory {}", out.display()))?;
     let staging = out.join(format!(".{day}-{}", receipt.run_id));
     fs::create_dir(&staging).with_context(|| format!("cannot make directory {}", staging.display()))?;
-    let session = context.session(&lake, &args.engine).await?;
+    let session = context.session(&lake, &args.engine)?;
     let parameters = Parameters::between(from, to);
     let written = async {
         let counts = write_all(&session, &parameters, format, &staging).await?;

@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     }
     let lake = context.lake(args.lake.lake.as_ref()).await?;
     let (from, to) = context.range(&lake, &args.range)?;
-    let session = context.session(&lake, &args.engine).await?;
+    let session = context.session(&lake, &args.engine)?;
     if let Some(directory) = &args.out {
         fs::create_dir_all(directory).with_context(|| format!("cannot make directory {}", directory.display()))?;
     }

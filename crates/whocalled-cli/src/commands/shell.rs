@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, session: &Session, mut format: Format
         };
         if statement.is_empty() && line.trim_start().starts_with('\\') {
             editor.add_history_entry(line.trim())?;
-            match command(session, line.trim(), &mut format) {
+            match command(session, line.trim(), &mut format).await {
                 Ok(Next::Leave) => return Ok(()),
                 Ok(Next::GoOn) => {}
                 Err(error) => context.say(format!("error: {error}")),
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, session: &Session, mut format: Format
     }
 }
 
-fn command(session: &Session, line: &str, format: &mut Format) -> anyhow::Result<Next> {
+async fn command(session: &Session, line: &str, format: &mut Format) -> anyhow::Result<Next> {
     let mut out = std::io::stdout();
     match line.split_once(' ').map_or((line, ""), |(word, rest)| (word, rest.trim())) {
         ("\\q", _) => return Ok(Next::Leave),
@@ -76,7 +76,7 @@ fn command(session: &Session, line: &str, format: &mut Format) -> anyhow::Result
             None => anyhow::bail!("there is no table or view {name:?}"),
             Some(relation) => {
                 writeln!(out, "{}", relation.summary)?;
-                for field in relation.schema.fields() {
+                for field in session.schema(name).await?.fields() {
                     writeln!(out, "  {:24} {}", field.name(), field.data_type())?;
                 }
             }

@@ -15,7 +15,7 @@ use crate::context::Context;
 pub(super) async fn run(context: &Context, args: &Sql) -> anyhow::Result<()> {
     let format = context.format(args.format.as_ref(), Format::Table)?;
     let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine).await?;
+    let session = context.session(&lake, &args.engine)?;
     let text = match (&args.command, &args.file) {
         (Some(command), _) => command.clone(),
         (None, Some(file)) => read(file)?,

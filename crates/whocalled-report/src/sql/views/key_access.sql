@@ -21,61 +21,16 @@
 --   the same object id within five minutes. Reading secrets of a connection is taken as obtaining a
 --   key of the account that the connection belongs to, although it may be another's. Creating or
 --   updating an account is not listed: its answer holds no keys.
-WITH operations AS (
-  SELECT operation, access
-  FROM (VALUES
-    ('microsoft.cognitiveservices/accounts/listkeys/action', 'list'),
-    ('microsoft.cognitiveservices/accounts/regeneratekey/action', 'regenerate'),
-    ('microsoft.cognitiveservices/accounts/connections/listsecrets/action', 'connection'),
-    ('microsoft.cognitiveservices/accounts/projects/connections/listsecrets/action', 'connection')
-  ) AS operations (operation, access)
-),
-records AS (
-  SELECT a.time, a.operation, o.access, lower(a.result_type) AS result_type, a.result_signature, a.principal_id,
-    a.principal_name, a.principal_kind, a.app_id, a.caller_ip, a.ip_prefix, a.correlation_id, a.subscription_id,
-    a.account, a.blob, a.generation, a.blob_offset,
-    -- Of a connection's or project's id, the account's part.
-    concat('/subscriptions/', split_part(a.resource_id, '/', 3), '/resourcegroups/', split_part(a.resource_id, '/', 5),
-      '/providers/', split_part(a.resource_id, '/', 7), '/', split_part(a.resource_id, '/', 8), '/',
-      split_part(a.resource_id, '/', 9)) AS account_id,
-    coalesce(a.correlation_id, concat(a.blob, '@', a.blob_offset)) AS request
-  FROM activity AS a
-  JOIN operations AS o ON o.operation = a.operation
-),
-requests AS (
-  SELECT request, account_id, operation, access, principal_id, min(time) AS time,
-    CASE
-      WHEN bool_or(result_type IN ('success', 'succeeded')) THEN true
-      WHEN bool_or(result_type IN ('failure', 'failed')) THEN false
-    END AS succeeded,
-    first_value(result_signature ORDER BY time DESC) AS result_signature, max(subscription_id) AS subscription_id,
-    max(account) AS account, max(principal_name) AS principal_name, max(principal_kind) AS principal_kind,
-    max(app_id) AS app_id, max(caller_ip) AS caller_ip, max(ip_prefix) AS ip_prefix,
-    max(correlation_id) AS correlation_id, first_value(blob ORDER BY time, blob, blob_offset) AS blob,
-    first_value(generation ORDER BY time, blob, blob_offset) AS generation,
-    first_value(blob_offset ORDER BY time, blob, blob_offset) AS blob_offset
-  FROM records
-  GROUP BY request, account_id, operation, access, principal_id
-),
-audits AS (
-  SELECT resource_id AS account_id, object_id AS principal_id, time, max(subscription_id) AS subscription_id,
-    max(account) AS account, max(caller_ip) AS caller_ip, max(ip_prefix) AS ip_prefix, min(blob) AS blob,
-    first_value(generation ORDER BY blob, blob_offset) AS generation,
-    first_value(blob_offset ORDER BY blob, blob_offset) AS blob_offset
-  FROM audit
-  WHERE lower(operation) = 'listkey' AND object_id IS NOT NULL
-  GROUP BY resource_id, object_id, time
-),
-nearby AS (
+WITH nearby AS (
   -- Found by equality of a stretch of ten minutes, its own or one beside it, so that tools which list keys all
   -- day long are not compared with all that they ever did.
   SELECT a.account_id, a.principal_id, a.time, CAST(floor(date_part('epoch', a.time) / 600) AS BIGINT) + d.distance AS stretch
-  FROM audits AS a
+  FROM key_audits AS a
   CROSS JOIN (VALUES (-1), (0), (1)) AS d (distance)
 ),
 pairs AS (
   SELECT r.request, r.account_id, r.operation, r.principal_id, a.time AS audit_time
-  FROM requests AS r
+  FROM key_requests AS r
   JOIN nearby AS a ON a.account_id = r.account_id AND a.principal_id = r.principal_id
     AND a.stretch = CAST(floor(date_part('epoch', r.time) / 600) AS BIGINT)
     AND a.time >= r.time - INTERVAL '5 minutes' AND a.time <= r.time + INTERVAL '5 minutes'
@@ -94,7 +49,7 @@ SELECT r.time, r.account_id, r.subscription_id, r.account, r.access, r.operation
   r.principal_id, r.principal_name, r.principal_kind, r.app_id, k.app_name,
   CASE WHEN r.app_id IS NOT NULL THEN k.app_id IS NULL END AS deliberate, r.caller_ip, r.ip_prefix, r.correlation_id,
   'activity' AS source, m.audit_time, r.blob, r.generation, r.blob_offset, CAST(r.time AS DATE) AS date
-FROM requests AS r
+FROM key_requests AS r
 LEFT JOIN matched AS m ON m.request = r.request AND m.account_id = r.account_id AND m.operation = r.operation
   AND m.principal_id = r.principal_id
 LEFT JOIN known_apps AS k ON k.app_id = r.app_id
@@ -103,6 +58,6 @@ SELECT a.time, a.account_id, a.subscription_id, a.account, 'list', 'listkey', tr
   a.principal_id, NULL AS principal_name, NULL AS principal_kind, NULL AS app_id, NULL AS app_name, NULL AS deliberate,
   a.caller_ip, a.ip_prefix, NULL AS correlation_id, 'audit', a.time AS audit_time, a.blob, a.generation, a.blob_offset,
   CAST(a.time AS DATE)
-FROM audits AS a
+FROM key_audits AS a
 LEFT JOIN paired AS p ON p.account_id = a.account_id AND p.principal_id = a.principal_id AND p.audit_time = a.time
 WHERE p.audit_time IS NULL

@@ -11,17 +11,11 @@
 -- how: Each day of an observation is spread over the days that it is evidence for: a month on both
 --   sides, and one day for the principal's own calls, of which there are many. So evidence is found
 --   by equality of prefix and day, and never by comparing times.
-WITH days AS (
-  SELECT spot, principal_id, ip_prefix, CAST(hour AS DATE) AS date, bool_or(by_call) AS by_call, bool_or(by_log) AS by_log,
-    bool_or(has_1_digit) AS has_1_digit, bool_or(has_2_digits) AS has_2_digits, bool_or(has_3_digits) AS has_3_digits
-  FROM observed_hours
-  GROUP BY spot, principal_id, ip_prefix, CAST(hour AS DATE)
-),
-near AS (
+WITH near AS (
   SELECT d.spot, d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE) AS date, min(abs(s.distance)) AS days_off,
     bool_or(d.by_call AND abs(s.distance) <= 1) AS entra_call, bool_or(d.has_1_digit) AS has_1_digit,
     bool_or(d.has_2_digits) AS has_2_digits, bool_or(d.has_3_digits) AS has_3_digits
-  FROM days AS d
+  FROM observed_days AS d
   CROSS JOIN generate_series(-30, 30) AS s (distance)
   WHERE d.by_log OR abs(s.distance) <= 1
   GROUP BY d.spot, d.principal_id, d.ip_prefix, CAST(d.date + s.distance AS DATE)

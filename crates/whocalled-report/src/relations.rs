@@ -1,0 +1,139 @@
+//! The tables and views as the planner asks for them.
+//!
+//! A view is planned when a statement first names it, or another view over it: to plan all of them takes
+//! longer than to answer most questions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::datasource::{TableProvider, ViewTable};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::prelude::SessionContext;
+use tokio::sync::OnceCell;
+use whocalled_types::Table;
+
+use crate::error::Error;
+use crate::kept::KeptView;
+use crate::provider::LakeTable;
+use crate::repeats::Repeats;
+use crate::scope::Scope;
+use crate::views::{self, View};
+use crate::weights::Weights;
+
+/// The tables of a snapshot and the views over them.
+pub(crate) struct Relations {
+    /// The tables, and what is registered later.
+    tables: MemorySchemaProvider,
+    views: BTreeMap<&'static str, PlannedView>,
+    repeats: Option<Arc<Repeats>>,
+    /// The state of the context in which they are registered, while there is one.
+    state: Box<dyn Fn() -> Option<SessionState> + Send + Sync>,
+}
+
+struct PlannedView {
+    sql: String,
+    kept: bool,
+    provider: OnceCell<Arc<dyn TableProvider>>,
+}
+
+impl Relations {
+    /// Registers the tables and views in a context, in place of any that it has.
+    pub(crate) fn register(
+        context: &SessionContext,
+        tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
+        records: Option<&Arc<LakeTable>>,
+        weights: &Weights,
+        scope: Option<&Scope>,
+    ) -> std::result::Result<(), Error> {
+        let registered = MemorySchemaProvider::new();
+        for (table, provider) in tables {
+            registered.register_table(table.name().to_owned(), Arc::clone(provider)).map_err(Error::running)?;
+        }
+        let planned = |View { name, sql, kept, .. }: View| {
+            let sql = if name == "weights" { weights.to_sql(sql) } else { sql.to_owned() };
+            let sql = match scope {
+                Some(scope) => scope.narrowed(name, sql),
+                None => sql,
+            };
+            (name, PlannedView { sql, kept, provider: OnceCell::new() })
+        };
+        // Weak, because the state holds what is registered in it.
+        let state = context.state_weak_ref();
+        let relations = Self {
+            tables: registered,
+            views: views::all()?.into_iter().map(planned).collect(),
+            repeats: records.map(|table| Arc::new(Repeats::new(Arc::clone(table)))),
+            state: Box::new(move || Some(state.upgrade()?.read().clone())),
+        };
+        let names = &context.state().config_options().catalog.clone();
+        let catalog = context.catalog(&names.default_catalog).ok_or_else(|| {
+            Error::running(DataFusionError::Internal(format!("no catalog {:?}", names.default_catalog)))
+        })?;
+        catalog.register_schema(&names.default_schema, Arc::new(relations)).map_err(Error::running)?;
+        Ok(())
+    }
+
+    async fn plan(&self, name: &'static str, view: &PlannedView) -> Result<Arc<dyn TableProvider>> {
+        if let Some(repeats) = &self.repeats {
+            match name {
+                "repeated_records" => return Ok(Arc::new(repeats.view(true))),
+                "single_records" => return Ok(Arc::new(repeats.view(false))),
+                _ => {}
+            }
+        }
+        let state = (self.state)().ok_or_else(|| DataFusionError::Internal("the session has ended".to_owned()))?;
+        let plan = state.create_logical_plan(&view.sql).await.map_err(|error| unusable(name, error))?;
+        Ok(if view.kept {
+            Arc::new(KeptView::new(name, plan))
+        } else {
+            Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
+        })
+    }
+}
+
+/// The error of a view that does not plan; of the innermost one, when it fails because of those it reads.
+fn unusable(view: &str, error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::External(_) => error,
+        _ => DataFusionError::External(Box::new(Error::Relation {
+            relation: format!("view {view}"),
+            source: Box::new(error),
+        })),
+    }
+}
+
+impl fmt::Debug for Relations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relations").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Relations {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.table_names().into_iter().chain(self.views.keys().map(|&name| name.to_owned())).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.views.get_key_value(name) {
+            Some((name, view)) => Ok(Some(Arc::clone(view.provider.get_or_try_init(|| self.plan(name, view)).await?))),
+            None => self.tables.table(name).await,
+        }
+    }
+
+    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.tables.register_table(name, table)
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.tables.deregister_table(name)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.views.contains_key(name) || self.tables.table_exist(name)
+    }
+}
