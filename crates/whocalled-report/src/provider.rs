@@ -37,6 +37,9 @@ use whocalled_types::Table;
 
 use crate::small_files::{Readers, SmallFiles};
 
+/// How many bytes of a file's end are read at once for its metadata, which are a few kilobytes for each row group.
+const METADATA_BYTES_HINT: usize = 64 << 10;
+
 /// The column that tables are partitioned by.
 pub(crate) const DATE: &str = "date";
 
@@ -84,7 +87,7 @@ impl LakeTable {
 
     /// Reads one of the files.
     pub(crate) fn reader(&self, state: &dyn PlanningSession, file: &DataFile) -> Result<Box<dyn AsyncFileReader>> {
-        let hint = state.config_options().execution.parquet.metadata_size_hint;
+        let hint = Some(METADATA_BYTES_HINT);
         Ok(self.readers(state)?.create_reader(0, partitioned_file(file), hint, &ExecutionPlanMetricsSet::new())?)
     }
 
@@ -142,6 +145,7 @@ impl LakeTable {
         };
         Ok(ParquetSource::new(self.table_schema())
             .with_table_parquet_options(options)
+            .with_metadata_size_hint(METADATA_BYTES_HINT)
             .with_parquet_file_reader_factory(Arc::new(self.readers(state)?)))
     }
 

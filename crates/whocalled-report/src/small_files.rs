@@ -1,8 +1,7 @@
 //! Small files, read whole and kept.
 //!
 //! Views read the same tables several times, and a lake has a file a day for each of them: what takes the
-//! time is the requests, not the bytes. A file that is no larger than what is read of a file's end for its
-//! metadata is asked for once.
+//! time is the requests, not the bytes. Such a file is asked for once, and its metadata are decoded once.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,19 +20,26 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tokio::sync::OnceCell;
+
+/// How large a file is small.
+const SMALL_BYTES_MAX: usize = 512 << 10;
 
 /// How many bytes of files a session keeps at most.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
-/// The bytes of a file, once they were asked for.
-type Kept = Arc<OnceCell<Bytes>>;
+/// A file, as far as it was asked for.
+#[derive(Debug, Default)]
+struct SmallFile {
+    bytes: OnceCell<Bytes>,
+    metadata: OnceCell<Arc<ParquetMetaData>>,
+}
 
 /// The small files of a lake that were read, within the session's memory limit.
 #[derive(Debug)]
 pub(crate) struct SmallFiles {
-    files: Mutex<HashMap<Path, Kept>>,
+    files: Mutex<HashMap<Path, Arc<SmallFile>>>,
     memory: MemoryReservation,
 }
 
@@ -42,9 +48,9 @@ impl SmallFiles {
         Self { files: Mutex::default(), memory: MemoryConsumer::new("small files").register(pool) }
     }
 
-    /// Where a file's bytes are kept; nowhere, if it is larger than that or there is no room left.
-    fn place(&self, file: &ObjectMeta, bytes_max: usize) -> Option<Kept> {
-        let bytes = usize::try_from(file.size).ok().filter(|bytes| *bytes <= bytes_max)?;
+    /// Where a file is kept; nowhere, if it is not small or there is no room left.
+    fn place(&self, file: &ObjectMeta) -> Option<Arc<SmallFile>> {
+        let bytes = usize::try_from(file.size).ok().filter(|bytes| *bytes <= SMALL_BYTES_MAX)?;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = files.get(&file.location) {
             return Some(Arc::clone(kept));
@@ -73,10 +79,10 @@ impl<F: ParquetFileReaderFactory> ParquetFileReaderFactory for Readers<F> {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         let size = file.object_meta.size;
-        let kept = self.small.place(&file.object_meta, metadata_size_hint.unwrap_or(0));
+        let small = self.small.place(&file.object_meta);
         let reader = self.others.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        Ok(match kept {
-            Some(kept) => Box::new(SmallFileReader { reader, size, kept }),
+        Ok(match small {
+            Some(file) => Box::new(SmallFileReader { reader, size, file }),
             None => reader,
         })
     }
@@ -85,12 +91,16 @@ impl<F: ParquetFileReaderFactory> ParquetFileReaderFactory for Readers<F> {
 struct SmallFileReader {
     reader: Box<dyn AsyncFileReader + Send>,
     size: u64,
-    kept: Kept,
+    file: Arc<SmallFile>,
 }
 
 impl SmallFileReader {
+    async fn whole(&mut self) -> ParquetResult<Bytes> {
+        self.file.bytes.get_or_try_init(|| self.reader.get_bytes(0..self.size)).await.cloned()
+    }
+
     async fn slices(&mut self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
-        let whole = self.kept.get_or_try_init(|| self.reader.get_bytes(0..self.size)).await?;
+        let whole = self.whole().await?;
         let slice = |range: &Range<u64>| {
             let bounds = (usize::try_from(range.start), usize::try_from(range.end));
             let (Ok(start), Ok(end)) = bounds else { return None };
@@ -117,11 +127,19 @@ impl AsyncFileReader for SmallFileReader {
         async move { self.slices(&ranges).await }.boxed()
     }
 
-    /// Kept by DataFusion.
+    /// With the indexes of pages, whatever the options say: who wants them would decode them each time.
     fn get_metadata<'a>(
         &'a mut self,
-        options: Option<&'a ArrowReaderOptions>,
+        _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        self.reader.get_metadata(options)
+        async move {
+            let whole = self.whole().await?;
+            let decode = || async {
+                let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+                Ok(Arc::new(reader.parse_and_finish(&whole)?))
+            };
+            self.file.metadata.get_or_try_init(decode).await.map(Arc::clone)
+        }
+        .boxed()
     }
 }
