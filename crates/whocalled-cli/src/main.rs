@@ -21,6 +21,11 @@ use context::Context;
 use exit::{Ended, Exit, exit_of};
 use settings::Settings;
 
+/// See `docs/decisions/0012-allocator.md`.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
