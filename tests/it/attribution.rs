@@ -164,27 +164,33 @@ impl Logs {
     }
 }
 
-/// Runs a property over some logs, on a stack that planning fits onto without optimisation.
+/// Runs a property over some logs.
 fn holds(
     cases: u32,
     property: impl Fn(&tokio::runtime::Runtime, Logs, u8) -> Result<(), TestCaseError> + Send + 'static,
 ) {
-    let check = move || {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).thread_stack_size(STACK_BYTES).enable_all().build().expect("a runtime");
+    on_large_stacks(move |runtime| {
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
         let mut runner = TestRunner::new_with_rng(
             config,
             prop::test_runner::TestRng::deterministic_rng(prop::test_runner::RngAlgorithm::ChaCha),
         );
         runner
-            .run(&(logs(), any::<u8>()), |(logs, choice)| property(&runtime, logs, choice))
+            .run(&(logs(), any::<u8>()), |(logs, choice)| property(runtime, logs, choice))
             .expect("the property holds");
-    };
-    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(check).expect("a thread").join().expect("no panic");
+    });
 }
 
-const STACK_BYTES: usize = 32 << 20;
+/// Gives work a runtime, and stacks that planning fits onto without optimisation.
+pub(crate) fn on_large_stacks(work: impl FnOnce(&tokio::runtime::Runtime) + Send + 'static) {
+    const STACK_BYTES: usize = 32 << 20;
+    let work = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).thread_stack_size(STACK_BYTES).enable_all().build();
+        work(&runtime.expect("a runtime"));
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).expect("a thread").join().expect("no panic");
+}
 
 #[test]
 fn probabilities_of_a_call_are_one_at_most_and_nothing_depends_on_order_or_threads() {

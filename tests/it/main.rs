@@ -14,6 +14,7 @@ mod kills;
 mod listing;
 mod oauth;
 mod parts;
+mod planning;
 mod races;
 mod schedules;
 mod signals;

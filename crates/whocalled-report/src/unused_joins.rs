@@ -109,7 +109,7 @@ fn is_unused(join: &Join, read: &Columns) -> bool {
         return false;
     }
     let mut keys: HashSet<usize> = HashSet::new();
-    let index = |expr: &Expr| expr.try_as_col().and_then(|column| right.maybe_index_of_column(column));
+    let index = |expr: &Expr| key(expr, right);
     keys.extend(join.on.iter().filter_map(|(_, key)| index(key)));
     for expr in join.filter.iter().flat_map(|filter| split_conjunction(filter)) {
         if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right: other }) = expr {
@@ -124,6 +124,14 @@ fn is_unused(join: &Join, read: &Columns) -> bool {
         .functional_dependencies()
         .iter()
         .any(|dependence| dependence.mode == Dependency::Single && dependence.source_indices.iter().all(unique))
+}
+
+/// The place of a column, or of one whose text is made into text of another representation, which tells
+/// the same values apart.
+fn key(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+    let Expr::Cast(cast) = expr else { return schema.maybe_index_of_column(expr.try_as_col()?) };
+    let index = schema.maybe_index_of_column(cast.expr.try_as_col()?)?;
+    (schema.field(index).data_type().is_string() && cast.field.data_type().is_string()).then_some(index)
 }
 
 /// Whether an expression of the plan has a subquery, which may read columns that it does not show.

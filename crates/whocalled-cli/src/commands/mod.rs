@@ -53,6 +53,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// The stack of a thread: plans of views are deep, the more so in a build that is not optimised.
+const STACK_BYTES: usize = 8 << 20;
+
 /// For work that waits for the network and decodes nothing: handing it from thread to thread costs
 /// more than it gains.
 fn block_on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -66,10 +69,9 @@ fn block_on(
     work: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime =
-        runtime.worker_threads(context.threads(threads)).enable_all().build().context("cannot start threads")?;
-    // Plans are deep and their futures large; the main thread's stack is not ours to size.
-    runtime.block_on(Box::pin(work))
+    runtime.worker_threads(context.threads(threads)).thread_stack_size(STACK_BYTES).enable_all();
+    // Its futures are large, and the main thread's stack is not ours to size.
+    runtime.build().context("cannot start threads")?.block_on(Box::pin(work))
 }
 
 fn init(context: &Context, args: &Init) -> anyhow::Result<()> {
