@@ -1,10 +1,13 @@
 //! The main job against a real Storage Account protocol: append blobs grow, the program converts
 //! between the growths, and the rows are those of the archive.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 use whocalled_tests::azurite::{Azurite, KEY, append, recreate};
+use whocalled_tests::fault_proxy::FaultProxy;
 use whocalled_tests::program::{Ran, run_with};
 
 const CONTAINER: &str = "insights-logs-requestresponse";
@@ -136,19 +139,30 @@ async fn a_lake_in_a_storage_account_is_written_read_and_exported() -> Result<()
     let scratch = TempDir::new()?;
     let endpoint = azurite.url();
     let endpoint = endpoint.trim_end_matches("/devstoreaccount1");
-    let variables = [
-        ("WHOCALLED_ACCOUNT_KEY", KEY),
-        ("AZURE_STORAGE_USE_EMULATOR", "true"),
-        ("AZURITE_BLOB_STORAGE_URL", endpoint),
-        ("WHOCALLED_LAKE", "az://lakes/one"),
-    ];
-    let run = |arguments: &[&str]| run_with(scratch.path(), arguments, &variables).success();
+    let run_by = |endpoint: &str, arguments: &[&str]| {
+        let variables = [
+            ("WHOCALLED_ACCOUNT_KEY", KEY),
+            ("AZURE_STORAGE_USE_EMULATOR", "true"),
+            ("AZURITE_BLOB_STORAGE_URL", endpoint),
+            ("WHOCALLED_LAKE", "az://lakes/one"),
+        ];
+        run_with(scratch.path(), arguments, &variables).success()
+    };
+    let run = |arguments: &[&str]| run_by(endpoint, arguments);
     assert_eq!(run(&["convert", &azurite.url()]).json()["rows"], 2);
     append(&service, CONTAINER, NAME, line(3).as_bytes()).await?;
     assert_eq!(run(&["convert", &azurite.url()]).json()["rows"], 1);
     run(&["optimize"]);
     let counted = run(&["sql", "-c", "SELECT count(*) AS n FROM calls", "--format", "csv"]);
     assert_eq!(counted.stdout, "n\n3\n");
+    // Views read a table several times, but a small file is asked for once.
+    let proxy = FaultProxy::start(endpoint.trim_start_matches("http://"))?;
+    assert!(run_by(&format!("http://{}", proxy.address()), &["explain", "id-1"]).stdout.contains("id-1"));
+    let mut reads = BTreeMap::<String, u32>::new();
+    for request in proxy.requests().into_iter().filter(|it| it.reads("one/request_response/date=")) {
+        *reads.entry(request.path).or_default() += 1;
+    }
+    assert!(!reads.is_empty() && reads.values().all(|count| *count == 1), "{reads:?}");
     let exported = run(&["export", "calls", "--to", "az://lakes/exported", "--format", "csv"]).json();
     assert_eq!(exported["rows"], 3);
     Ok(())

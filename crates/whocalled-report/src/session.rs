@@ -104,7 +104,7 @@ impl Session {
         let context = context(options)?;
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
         context.register_object_store(url.as_ref(), lake.object_store());
-        let small = Arc::new(SmallFiles::new(&context.runtime_env().memory_pool));
+        let small = Arc::new(SmallFiles::new(&context.runtime_env().memory_pool, options.memory_bytes_max));
         let mut tables = BTreeMap::new();
         let mut records = None;
         for table in Table::ALL {

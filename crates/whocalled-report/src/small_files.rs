@@ -26,8 +26,9 @@ use tokio::sync::OnceCell;
 /// How large a file is small.
 const SMALL_BYTES_MAX: usize = 512 << 10;
 
-/// How many bytes of files a session keeps at most.
+/// How many bytes of files a session keeps at most, and which part of the memory that it may use.
 const KEPT_BYTES_MAX: usize = 64 << 20;
+const KEPT_PART_MAX: usize = 8;
 
 /// A file, as far as it was asked for.
 #[derive(Debug, Default)]
@@ -40,12 +41,18 @@ struct SmallFile {
 #[derive(Debug)]
 pub(crate) struct SmallFiles {
     files: Mutex<HashMap<Path, Arc<SmallFile>>>,
+    bytes_max: usize,
     memory: MemoryReservation,
 }
 
 impl SmallFiles {
-    pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        Self { files: Mutex::default(), memory: MemoryConsumer::new("small files").register(pool) }
+    /// `memory_bytes_max` is what the pool has.
+    pub(crate) fn new(pool: &Arc<dyn MemoryPool>, memory_bytes_max: usize) -> Self {
+        Self {
+            files: Mutex::default(),
+            bytes_max: KEPT_BYTES_MAX.min(memory_bytes_max / KEPT_PART_MAX),
+            memory: MemoryConsumer::new("small files").register(pool),
+        }
     }
 
     /// Where a file is kept; nowhere, if it is not small or there is no room left.
@@ -55,7 +62,7 @@ impl SmallFiles {
         if let Some(kept) = files.get(&file.location) {
             return Some(Arc::clone(kept));
         }
-        if self.memory.size() + bytes > KEPT_BYTES_MAX {
+        if self.memory.size() + bytes > self.bytes_max {
             return None;
         }
         self.memory.try_grow(bytes).ok()?;
