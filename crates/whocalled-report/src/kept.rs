@@ -27,9 +27,6 @@ use tokio::sync::OnceCell;
 
 /// A view whose rows are kept once they were asked for.
 pub(crate) struct KeptView {
-    schema: SchemaRef,
-    /// Which columns identify a row, as the plan's groups tell.
-    constraints: Constraints,
     view: Arc<View>,
 }
 
@@ -37,6 +34,8 @@ struct View {
     name: &'static str,
     plan: LogicalPlan,
     schema: SchemaRef,
+    /// Which columns identify a row, as the plan's groups tell.
+    constraints: Constraints,
     rows: OnceCell<Rows>,
 }
 
@@ -51,8 +50,8 @@ impl KeptView {
         let schema = owned(plan.schema().as_arrow());
         let keys = plan.schema().functional_dependencies().iter().filter(|it| it.mode == Dependency::Single);
         let keys = keys.map(|it| Constraint::Unique(it.source_indices.clone())).collect();
-        let view = View { name, plan, schema: Arc::clone(&schema), rows: OnceCell::new() };
-        Self { schema, constraints: Constraints::new_unverified(keys), view: Arc::new(view) }
+        let constraints = Constraints::new_unverified(keys);
+        Self { view: Arc::new(View { name, plan, schema, constraints, rows: OnceCell::new() }) }
     }
 }
 
@@ -99,11 +98,11 @@ impl fmt::Debug for KeptView {
 
 impl TableProvider for KeptView {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(&self.view.schema)
     }
 
     fn constraints(&self) -> Option<&Constraints> {
-        Some(&self.constraints)
+        Some(&self.view.constraints)
     }
 
     fn table_type(&self) -> TableType {

@@ -150,7 +150,7 @@ impl LakeTable {
     }
 
     /// What is read of a file's end is kept: views read a table several times.
-    fn readers(&self, state: &dyn PlanningSession) -> Result<Readers<CachedParquetFileReaderFactory>> {
+    fn readers(&self, state: &dyn PlanningSession) -> Result<Readers> {
         let runtime = state.runtime_env();
         let cache = runtime.cache_manager.get_file_metadata_cache();
         let others = CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache);

@@ -21,7 +21,7 @@ use crate::kept::KeptView;
 use crate::provider::LakeTable;
 use crate::repeats::Repeats;
 use crate::scope::Scope;
-use crate::views::{self, View};
+use crate::views::View;
 use crate::weights::Weights;
 
 /// The tables of a snapshot and the views over them.
@@ -46,6 +46,7 @@ impl Relations {
         context: &SessionContext,
         tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
         records: Option<&Arc<LakeTable>>,
+        views: &[View],
         weights: &Weights,
         scope: Option<&Scope>,
     ) -> std::result::Result<(), Error> {
@@ -53,7 +54,7 @@ impl Relations {
         for (table, provider) in tables {
             registered.register_table(table.name().to_owned(), Arc::clone(provider)).map_err(Error::running)?;
         }
-        let planned = |View { name, sql, kept, .. }: View| {
+        let planned = |&View { name, sql, kept, .. }: &View| {
             let sql = if name == "weights" { weights.to_sql(sql) } else { sql.to_owned() };
             let sql = match scope {
                 Some(scope) => scope.narrowed(name, sql),
@@ -65,7 +66,7 @@ impl Relations {
         let state = context.state_weak_ref();
         let relations = Self {
             tables: registered,
-            views: views::all()?.into_iter().map(planned).collect(),
+            views: views.iter().map(planned).collect(),
             repeats: records.map(|table| Arc::new(Repeats::new(Arc::clone(table)))),
             state: Box::new(move || Some(state.upgrade()?.read().clone())),
         };

@@ -87,6 +87,7 @@ pub struct Session {
     tables: BTreeMap<Table, Arc<dyn TableProvider>>,
     /// The table of calls, where it is a lake's.
     records: Option<Arc<LakeTable>>,
+    views: Vec<View>,
     relations: Vec<Relation>,
     weights: Weights,
     /// Over everything.
@@ -99,7 +100,8 @@ impl Session {
     /// Reads the snapshot that the lake has loaded.
     ///
     /// # Errors
-    /// When a table's file list cannot be read, or its columns are not those that the views need.
+    /// When a table's file list cannot be read. Whether its columns are those that a view needs shows when
+    /// the view is named.
     pub fn open(lake: &Lake, options: &SessionOptions) -> Result<Self, Error> {
         let context = context(options)?;
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
@@ -122,7 +124,7 @@ impl Session {
     /// reports without a lake, for tests and for trying SQL.
     ///
     /// # Errors
-    /// When the columns are not those that the views need.
+    /// When the engine refuses a table or its settings.
     pub fn in_memory(schemas: &BTreeMap<Table, SchemaRef>, options: &SessionOptions) -> Result<Self, Error> {
         let mut tables = BTreeMap::new();
         for (table, schema) in schemas {
@@ -138,19 +140,20 @@ impl Session {
         records: Option<Arc<LakeTable>>,
         weights: Weights,
     ) -> Result<Self, Error> {
-        Relations::register(&context, &tables, records.as_ref(), &weights, None)?;
+        let views = views::all()?;
+        Relations::register(&context, &tables, records.as_ref(), &views, &weights, None)?;
         let table = |table: &Table| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
             summary: views::table_summary(*table).to_owned(),
         };
-        let view = |view: View| Relation {
+        let view = |view: &View| Relation {
             name: view.name.to_owned(),
             kind: RelationKind::View,
-            summary: view.header.summary,
+            summary: view.header.summary.clone(),
         };
-        let relations = tables.keys().map(table).chain(views::all()?.into_iter().map(view)).collect();
-        Ok(Self { tables, records, relations, weights, context, recent: Mutex::new(None) })
+        let relations = tables.keys().map(table).chain(views.iter().map(view)).collect();
+        Ok(Self { tables, records, views, relations, weights, context, recent: Mutex::new(None) })
     }
 
     /// What queries can name: tables first, then views, each in the order of dependence.
@@ -257,7 +260,7 @@ impl Session {
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         let context =
             SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
-        Relations::register(&context, &self.tables, self.records.as_ref(), &self.weights, Some(&scope))?;
+        Relations::register(&context, &self.tables, self.records.as_ref(), &self.views, &self.weights, Some(&scope))?;
         *recent = Some((scope, context.clone()));
         Ok(context)
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -72,12 +73,12 @@ impl SmallFiles {
 
 /// Reads small files from memory, and others as `others` does.
 #[derive(Debug)]
-pub(crate) struct Readers<F> {
-    pub(crate) others: F,
+pub(crate) struct Readers {
+    pub(crate) others: CachedParquetFileReaderFactory,
     pub(crate) small: Arc<SmallFiles>,
 }
 
-impl<F: ParquetFileReaderFactory> ParquetFileReaderFactory for Readers<F> {
+impl ParquetFileReaderFactory for Readers {
     fn create_reader(
         &self,
         partition_index: usize,
