@@ -1,5 +1,6 @@
 //! The canonical forms that `convert` applies once, so that SQL can compare without functions.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Appends a GUID in lower case with hyphens, whether it was written with hyphens, without, or in
@@ -51,6 +52,22 @@ pub(crate) enum Prefix<'a> {
     V6([u16; 4]),
     /// Three octets that had to be computed, of an IPv4 address written as IPv6.
     Mapped([u8; 3]),
+}
+
+impl<'a> Prefix<'a> {
+    /// Three octets, or four groups of IPv6.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        match self {
+            Self::V4(octets, _) => Cow::Borrowed(octets),
+            Self::V6([a, b, c, d]) => Cow::Owned(format!("{a:x}:{b:x}:{c:x}:{d:x}")),
+            Self::Mapped([a, b, c]) => Cow::Owned(format!("{a}.{b}.{c}")),
+        }
+    }
+
+    /// How many `*` hide the last octet, where one is hidden.
+    pub(crate) fn hidden_digits(self) -> Option<i32> {
+        if let Self::V4(_, digits) = self { digits } else { None }
+    }
 }
 
 /// The visible network of a logged caller address: `20.236.11.***` (masked by Azure OpenAI),

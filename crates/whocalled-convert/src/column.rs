@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{Field, Schema};
@@ -11,9 +11,14 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use whocalled_types::Table;
 
-use crate::decode::{Row, Slot};
+use crate::block::{Block, Cell};
+use crate::canonical::{ip_prefix, is_canonical_guid, push_guid, push_lower};
+use crate::decode::Row;
 use crate::definition::{Definition, Kind, PROVENANCE};
-use crate::label::LabelBuilder;
+use crate::label::{LabelBuilder, NULL};
+use crate::plan::Plan;
+use crate::time::date_of_micros;
+use crate::value::Value;
 
 /// Where a row comes from; the same for every row of a blob but for the offset.
 #[derive(Debug, Clone, Copy)]
@@ -58,30 +63,63 @@ impl ColumnBuilder {
         }
     }
 
-    fn append(&mut self, slot: Slot, row: &Row<'_>) {
-        let integer = if let Slot::Integer(value) = slot { Some(value) } else { None };
+    fn append(&mut self, value: Value<&str>) {
         match self {
-            Self::Text(_) | Self::Label(_) => {
-                self.append_text(if let Slot::Text(span) = slot { Some(row.resolve(span)) } else { None });
-            }
-            Self::Integer(builder) => builder.append_option(integer),
-            // `Kind::SmallInteger` and dates are checked to fit when their slots are filled.
-            Self::SmallInteger(builder) => builder.append_option(integer.and_then(|it| i32::try_from(it).ok())),
-            Self::Date(builder) => builder.append_option(integer.and_then(|it| i32::try_from(it).ok())),
-            Self::Time(builder) => builder.append_option(integer),
-            Self::Float(builder) => {
-                builder.append_option(if let Slot::Float(value) = slot { Some(value) } else { None });
-            }
-            Self::Boolean(builder) => {
-                builder.append_option(if let Slot::Boolean(value) = slot { Some(value) } else { None });
-            }
+            Self::Text(_) | Self::Label(_) => self.append_text(value.text()),
+            Self::Integer(builder) => builder.append_option(value.integer()),
+            Self::SmallInteger(builder) => builder.append_option(value.small_integer()),
+            Self::Date(builder) => builder.append_option(value.small_integer()),
+            Self::Time(builder) => builder.append_option(value.integer()),
+            Self::Float(builder) => builder.append_option(value.float()),
+            Self::Boolean(builder) => builder.append_option(value.boolean()),
             Self::Binary(builder) => builder.append_null(),
+        }
+    }
+
+    /// Appends the values of a block, whose texts are ranges of `text`, in the form that `kind` has them.
+    fn append_cells(&mut self, cells: &[Cell], kind: Kind, text: &str) {
+        let texts = cells.iter().map(|cell| cell.text().map(|(start, end)| &text[start..end]));
+        match self {
+            Self::Text(builder) if kind == Kind::Guid => append_guids(builder, texts),
+            Self::Text(builder) => texts.for_each(|text| builder.append_option(text)),
+            Self::Label(builder) => match kind {
+                Kind::LowerLabel => builder.append_canonical(texts, push_lower),
+                Kind::GuidLabel => builder.append_canonical(texts, push_guid),
+                _ => texts.for_each(|text| builder.append_option(text)),
+            },
+            Self::Integer(builder) => builder.extend(cells.iter().map(|cell| cell.integer())),
+            Self::SmallInteger(builder) => builder.extend(cells.iter().map(|cell| cell.small_integer())),
+            Self::Date(builder) => builder.extend(cells.iter().map(|cell| cell.small_integer())),
+            Self::Time(builder) => builder.extend(cells.iter().map(|cell| cell.integer())),
+            Self::Float(builder) => builder.extend(cells.iter().map(|cell| cell.float())),
+            Self::Boolean(builder) => cells.iter().for_each(|cell| builder.append_option(cell.boolean())),
+            Self::Binary(builder) => builder.append_nulls(cells.len()),
+        }
+    }
+
+    /// Appends a text, or NULL, so many times.
+    fn append_repeated(&mut self, text: Option<&str>, count: usize) {
+        match (self, text) {
+            (Self::Label(builder), text) => builder.append_repeated(text, count),
+            (Self::Text(builder), Some(text)) => builder.append_value_n(text, count),
+            (Self::Text(builder), None) => builder.append_nulls(count),
+            (Self::Integer(builder), _) => builder.append_nulls(count),
+            (Self::SmallInteger(builder), _) => builder.append_nulls(count),
+            (Self::Date(builder), _) => builder.append_nulls(count),
+            (Self::Time(builder), _) => builder.append_nulls(count),
+            (Self::Float(builder), _) => builder.append_nulls(count),
+            (Self::Boolean(builder), _) => builder.append_nulls(count),
+            (Self::Binary(builder), _) => builder.append_nulls(count),
         }
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => {
+                // The next batch is about as large, and growing step by step would copy it several times.
+                let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
+                Arc::new(std::mem::replace(builder, next).finish())
+            }
             Self::Label(builder) => Arc::new(builder.finish()?),
             Self::Integer(builder) => Arc::new(builder.finish()),
             Self::SmallInteger(builder) => Arc::new(builder.finish()),
@@ -94,12 +132,29 @@ impl ColumnBuilder {
     }
 }
 
+fn append_guids<'t>(builder: &mut StringBuilder, texts: impl Iterator<Item = Option<&'t str>>) {
+    let mut canonical = String::new();
+    for text in texts {
+        match text {
+            Some(text) if !is_canonical_guid(text) => {
+                canonical.clear();
+                push_guid(text, &mut canonical);
+                builder.append_value(&canonical);
+            }
+            _ => builder.append_option(text),
+        }
+    }
+}
+
 /// Collects the rows of one table.
 pub(crate) struct TableBuilder {
     definition: &'static Definition,
     /// One per visible column, with the slot it takes; provenance columns excluded.
     columns: Vec<(usize, ColumnBuilder)>,
     provenance: Vec<ColumnBuilder>,
+    /// What each address shows of its network, by its code in `caller_ip`: the code of its prefix, and how many digits
+    /// are hidden.
+    networks: Vec<(i32, Option<i32>)>,
     pub(crate) row_count: usize,
 }
 
@@ -120,30 +175,76 @@ impl TableBuilder {
             definition,
             columns: visible.map(|(slot, column)| (slot, ColumnBuilder::new(column.kind))).collect(),
             provenance: PROVENANCE[skipped..].iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
+            networks: Vec::new(),
             row_count: 0,
         }
     }
 
     pub(crate) fn append(&mut self, row: &Row<'_>, origin: Origin<'_>) {
-        let slots = row.slots();
         for (slot, builder) in &mut self.columns {
-            builder.append(slots[*slot], row);
+            builder.append(row.value(*slot));
         }
         match row.extra() {
             "" => self.provenance[0].append_text(None),
-            extra => {
-                if let ColumnBuilder::Text(builder) = &mut self.provenance[0] {
-                    // Written in pieces, so that the braces cost no copy.
-                    use std::fmt::Write as _;
-                    let written = write!(builder, "{{{extra}}}");
-                    debug_assert!(written.is_ok(), "writing to a builder cannot fail");
-                    builder.append_value("");
-                }
-            }
+            extra => self.provenance[0].append_text(Some(&format!("{{{extra}}}"))),
         }
         self.append_origin(1, origin);
-        self.provenance[4].append(slots[row.plan.date], row);
+        self.provenance[4].append(row.value(row.plan.date));
         self.row_count += 1;
+    }
+
+    /// Appends the rows of a block, whose texts are ranges of `text`. The offset of `origin` is not read.
+    pub(crate) fn append_block(&mut self, plan: &Plan, block: &Block, text: &str, origin: Origin<'_>) {
+        for (slot, builder) in &mut self.columns {
+            match (block.shared_text(*slot), block.column(*slot)) {
+                // Follows from `caller_ip`, below.
+                _ if [plan.ip_prefix, plan.ip_hidden_digits].contains(&Some(*slot)) => {}
+                (Some(text), _) => builder.append_repeated(Some(text), block.row_count),
+                (None, Some(cells)) => builder.append_cells(cells, plan.kinds[*slot], text),
+                (None, None) => builder.append_repeated(None, block.row_count),
+            }
+        }
+        self.append_networks(plan, block.row_count);
+        for extra in block.extras() {
+            self.provenance[0].append_text(Some(extra).filter(|it| !it.is_empty()));
+        }
+        self.provenance[1].append_repeated(Some(origin.blob), block.row_count);
+        if let ColumnBuilder::SmallInteger(builder) = &mut self.provenance[2] {
+            builder.append_value_n(origin.generation, block.row_count);
+        }
+        if let ColumnBuilder::Integer(builder) = &mut self.provenance[3] {
+            builder.append_slice(&block.offsets);
+        }
+        if let (ColumnBuilder::Date(builder), Some(times)) = (&mut self.provenance[4], block.column(plan.time)) {
+            builder.extend(times.iter().map(|time| time.integer().map(date_of_micros)));
+        }
+        self.row_count += block.row_count;
+    }
+
+    /// Appends what the last rows' addresses show of their networks. An address is looked into once for a batch.
+    fn append_networks(&mut self, plan: &Plan, row_count: usize) {
+        let place = |slot: Option<usize>| self.columns.iter().position(|(it, _)| Some(*it) == slot);
+        let (Some(address), Some(prefix)) = (place(plan.caller_ip), place(plan.ip_prefix)) else { return };
+        let digits = place(plan.ip_hidden_digits);
+        let Ok([(_, ColumnBuilder::Label(addresses)), (_, ColumnBuilder::Label(prefixes))]) =
+            self.columns.get_disjoint_mut([address, prefix])
+        else {
+            return;
+        };
+        for address in addresses.texts_from(self.networks.len()) {
+            let network = ip_prefix(address);
+            let code = network.map_or(NULL, |it| prefixes.code(&it.text()));
+            self.networks.push((code, network.and_then(|it| it.hidden_digits())));
+        }
+        let network_of = |code: &i32| usize::try_from(*code).map_or((NULL, None), |code| self.networks[code]);
+        let codes = addresses.last_codes(row_count);
+        codes.iter().for_each(|code| prefixes.append_code(network_of(code).0));
+        let Some(digits) = digits else { return };
+        if let Ok([(_, ColumnBuilder::Label(addresses)), (_, ColumnBuilder::SmallInteger(digits))]) =
+            self.columns.get_disjoint_mut([address, digits])
+        {
+            digits.extend(addresses.last_codes(row_count).iter().map(|code| network_of(code).1));
+        }
     }
 
     pub(crate) fn append_reject(&mut self, reject: &Reject<'_>, origin: Origin<'_>) {
@@ -176,6 +277,7 @@ impl TableBuilder {
     /// The rows collected so far; the builder begins anew.
     pub(crate) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.row_count = 0;
+        self.networks.clear();
         let builders = self.columns.iter_mut().map(|(_, builder)| builder).chain(&mut self.provenance);
         let arrays: Vec<ArrayRef> = builders.map(ColumnBuilder::finish).collect::<Result<_, _>>()?;
         let declared = self.definition.schema();

@@ -1,25 +1,72 @@
 //! Bytes of blobs in, record batches out.
 
+use std::ops::Range;
+
 use arrow::record_batch::RecordBatch;
 use chrono::{Datelike, NaiveDate};
 use whocalled_types::{BlobName, BlobScope, Framing, Limits, TAIL_BYTES_MAX, Table};
 
+use crate::block::{self, Block, Shared};
 use crate::column::{Origin, Reject, TableBuilder};
-use crate::decode::{Row, Scratch, Slot};
+use crate::decode::{Row, Scratch};
 use crate::definitions::{DEFINITIONS, route};
 use crate::error::Error;
 use crate::frame::{End, frame};
 use crate::plan::Plan;
 use crate::template::Templates;
+use crate::value::Value;
 
 /// Decodes records of any number of blobs into the batches of their tables.
 ///
 /// Synchronous and pure: what it gives depends on the bytes it is fed and on nothing else.
 pub struct Converter {
     limits: Limits,
-    tables: Vec<(Plan, Templates, TableBuilder)>,
+    tables: Vec<TableDecoder>,
     scratch: Scratch,
     routed: Option<Routed>,
+}
+
+/// What it takes to decode the records of a table.
+struct TableDecoder {
+    plan: Plan,
+    templates: Templates,
+    block: Block,
+    builder: TableBuilder,
+}
+
+/// What is known of the records of a blob before any is read.
+struct Source {
+    blob: String,
+    /// The resource in the blob's name.
+    scope: Option<String>,
+    /// The category in the container's name.
+    category: String,
+    /// The table whose records the container should hold.
+    table: Table,
+    date: i32,
+    generation: i32,
+}
+
+impl Source {
+    fn new(name: &BlobName, generation: u32) -> Self {
+        let category = name.category().to_owned();
+        let scope = match name.scope() {
+            Some(BlobScope::Resource(id)) => Some(id),
+            _ => None,
+        };
+        Self {
+            blob: name.to_string(),
+            table: route(&category, scope.as_deref()),
+            scope,
+            category,
+            date: hour_date(name),
+            generation: i32::try_from(generation).unwrap_or(i32::MAX),
+        }
+    }
+
+    fn origin(&self, offset: u64) -> Origin<'_> {
+        Origin { blob: &self.blob, generation: self.generation, offset: signed(offset) }
+    }
 }
 
 /// Where the last record of the blob belonged, since the next mostly belongs there as well.
@@ -64,23 +111,24 @@ pub struct Converted {
 impl Converter {
     /// A converter without rows.
     pub fn new(limits: Limits) -> Self {
-        let tables =
-            DEFINITIONS.iter().map(|it| (Plan::new(it), Templates::default(), TableBuilder::new(it))).collect();
+        let tables = DEFINITIONS.iter().map(|it| TableDecoder {
+            plan: Plan::new(it),
+            templates: Templates::default(),
+            block: Block::default(),
+            builder: TableBuilder::new(it),
+        });
+        let tables = tables.collect();
         Self { limits, tables, scratch: Scratch::default(), routed: None }
     }
 
     /// Begins to read a blob.
     pub fn begin(&mut self, part: BlobPart) -> BlobConverter<'_> {
         self.routed = None;
+        let source = Source::new(&part.name, part.generation);
+        let TableDecoder { plan, block, .. } = &mut self.tables[Self::index(source.table)];
+        block.begin(plan);
         BlobConverter {
-            blob: part.name.to_string(),
-            scope: match part.name.scope() {
-                Some(BlobScope::Resource(id)) => Some(id),
-                _ => None,
-            },
-            category: part.name.category().to_owned(),
-            date: hour_date(&part.name),
-            generation: i32::try_from(part.generation).unwrap_or(i32::MAX),
+            source,
             converted: Converted {
                 position: part.from,
                 framing: part.framing,
@@ -100,9 +148,9 @@ impl Converter {
     /// # Errors
     /// [`Error::Batch`] if Arrow refuses the columns, which would be a defect of this crate.
     pub fn finish(&mut self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let filled = self.tables.iter_mut().filter(|(.., builder)| builder.row_count > 0);
+        let filled = self.tables.iter_mut().filter(|it| it.builder.row_count > 0);
         filled
-            .map(|(plan, _, builder)| {
+            .map(|TableDecoder { plan, builder, .. }| {
                 let batch = builder.finish().map_err(|source| Error::Batch { table: plan.table, source })?;
                 Ok((plan.table, batch))
             })
@@ -114,29 +162,75 @@ impl Converter {
         DEFINITIONS.iter().position(|it| it.table == table).unwrap_or(DEFINITIONS.len() - 1)
     }
 
+    /// Reads the record in `range` of `text` along a template into the block of the table that the container
+    /// should hold. False where the record needs decoding.
+    fn read(&mut self, text: &str, range: &Range<usize>, source: &Source, offset: u64) -> bool {
+        if range.len() > self.limits.record_bytes_max {
+            return false;
+        }
+        let TableDecoder { plan, templates, block, builder } = &mut self.tables[Self::index(source.table)];
+        if !templates.read(plan, text, range, block) {
+            return false;
+        }
+        let says = block.says(plan, text);
+        if block.shares(says).is_none() {
+            // What the rows before it share, it does not: they go first, and it is read once more.
+            block.abandon();
+            builder.append_block(plan, block, text, source.origin(0));
+            block.clear();
+            let routed = &mut self.routed;
+            let scope = source.scope.as_deref();
+            block.share(Shared::new(plan, says, scope, &source.category, |category, resource_id| {
+                own_table(category, resource_id, routed, &source.category)
+            }));
+            templates.read(plan, text, range, block);
+        }
+        let belongs = block.shares(says).is_some_and(|it| it.belongs);
+        if belongs {
+            block.push(signed(offset));
+        } else {
+            block.abandon();
+        }
+        belongs
+    }
+
+    /// Appends the rows that were read from `text`.
+    fn flush(&mut self, text: &str, source: &Source) {
+        let TableDecoder { plan, block, builder, .. } = &mut self.tables[Self::index(source.table)];
+        if block.row_count > 0 {
+            builder.append_block(plan, block, text, source.origin(0));
+            block.clear();
+        }
+    }
+
     /// Decodes one record into the table it belongs to, or says why it cannot be.
-    fn decode(&mut self, record: &[u8], category: &str, scope: Option<&str>, origin: Origin<'_>) -> Result<(), String> {
+    fn decode(&mut self, record: &[u8], source: &Source, origin: Origin<'_>) -> Result<(), String> {
         if record.len() > self.limits.record_bytes_max {
             return Err(too_long(self.limits.record_bytes_max));
         }
         let text = std::str::from_utf8(record).map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
-        let mut table = route(category, scope);
+        let (category, scope) = (&*source.category, source.scope.as_deref());
+        let mut table = source.table;
         // What the container's name says is wrong for some records, such as those of an Event Hub,
         // which mix categories; the record's own category then decides.
         for _ in 0..2 {
-            let (plan, templates, builder) = &mut self.tables[Self::index(table)];
-            let mut row = Row::decode(plan, templates, &mut self.scratch, text, self.limits.nesting_max)
+            let TableDecoder { plan, templates, builder, .. } = &mut self.tables[Self::index(table)];
+            let mut row = Row::decode(plan, &mut self.scratch, text, self.limits.nesting_max)
                 .map_err(|error| format!("{} at byte {}", error.what, error.at))?;
             if matches!(table, Table::Other | Table::SignIns) {
                 row.set_if_null("category", category);
             }
             row.derive(scope);
-            let own = own_table(&row, &mut self.routed, category, scope);
+            let says = |slot: Option<usize>| slot.and_then(|it| row.value(it).text());
+            let own = own_table(says(plan.category), says(plan.resource_id).or(scope), &mut self.routed, category);
             if own == table {
-                let Slot::Integer(_) = row.slots()[plan.time] else {
+                if row.value(plan.time) == Value::Null {
                     return Err(no_time(text));
-                };
+                }
                 builder.append(&row, origin);
+                if table == source.table {
+                    templates.learn(plan, text, self.limits.nesting_max);
+                }
                 return Ok(());
             }
             table = own;
@@ -145,14 +239,17 @@ impl Converter {
     }
 
     fn reject(&mut self, reject: &Reject<'_>, origin: Origin<'_>) {
-        self.tables[Self::index(Table::Rejects)].2.append_reject(reject, origin);
+        self.tables[Self::index(Table::Rejects)].builder.append_reject(reject, origin);
     }
 }
 
-/// The table that the record itself belongs to.
-fn own_table(row: &Row<'_>, routed: &mut Option<Routed>, container_category: &str, scope: Option<&str>) -> Table {
-    let category = row.plan.category.and_then(|slot| row.slot_text(slot));
-    let resource_id = row.plan.resource_id.and_then(|slot| row.slot_text(slot)).or(scope);
+/// The table that a record of that category and resource belongs to.
+fn own_table(
+    category: Option<&str>,
+    resource_id: Option<&str>,
+    routed: &mut Option<Routed>,
+    container_category: &str,
+) -> Table {
     if let Some(last) = routed
         && (last.category.as_deref(), last.resource_id.as_deref()) == (category, resource_id)
     {
@@ -193,11 +290,7 @@ fn hour_date(name: &BlobName) -> i32 {
 /// Reads one blob, piece by piece, into its converter.
 pub struct BlobConverter<'c> {
     converter: &'c mut Converter,
-    blob: String,
-    scope: Option<String>,
-    category: String,
-    date: i32,
-    generation: i32,
+    source: Source,
     converted: Converted,
     /// What is left of earlier pieces: the beginning of a record that is not complete.
     carry: Vec<u8>,
@@ -243,10 +336,7 @@ impl BlobConverter<'_> {
         let from = self.converted.position;
         let mut ranges = Vec::new();
         let framed = frame(buffer, self.converted.framing, end, &mut |range| ranges.push(range));
-        for range in ranges {
-            self.converted.record_count += 1;
-            self.record(&buffer[range.clone()], from + range.start as u64);
-        }
+        ranges.chunks(block::ROWS_MAX).for_each(|ranges| self.records(buffer, ranges, from));
         self.converted.framing = framed.framing;
         self.advance(&buffer[..framed.consumed_bytes]);
         let left = &buffer[framed.consumed_bytes..];
@@ -293,9 +383,27 @@ impl BlobConverter<'_> {
         }
     }
 
+    /// Reads the records in `ranges` of `buffer`, which begins at the byte `from` of the blob.
+    fn records(&mut self, buffer: &[u8], ranges: &[Range<usize>], from: u64) {
+        let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return };
+        // Looked at once for all; where anything is not UTF-8, each record is looked at by itself.
+        let text = std::str::from_utf8(&buffer[first.start..last.end]).unwrap_or_default();
+        for range in ranges {
+            self.converted.record_count += 1;
+            let offset = from + range.start as u64;
+            let in_text = range.start - first.start..range.end - first.start;
+            if !text.is_empty() && self.converter.read(text, &in_text, &self.source, offset) {
+                self.converted.row_count += 1;
+            } else {
+                self.converter.flush(text, &self.source);
+                self.record(&buffer[range.clone()], offset);
+            }
+        }
+        self.converter.flush(text, &self.source);
+    }
+
     fn record(&mut self, record: &[u8], offset: u64) {
-        let origin = Origin { blob: &self.blob, generation: self.generation, offset: signed(offset) };
-        match self.converter.decode(record, &self.category, self.scope.as_deref(), origin) {
+        match self.converter.decode(record, &self.source, self.source.origin(offset)) {
             Ok(()) => self.converted.row_count += 1,
             Err(reason) => self.reject(record, record.len() as u64, &reason, offset),
         }
@@ -304,14 +412,13 @@ impl BlobConverter<'_> {
     fn reject(&mut self, record: &[u8], record_bytes: u64, reason: &str, offset: u64) {
         let kept = &record[..record.len().min(self.converter.limits.reject_bytes_max)];
         let reject = Reject {
-            category: &self.category,
+            category: &self.source.category,
             reason,
             record_bytes: signed(record_bytes),
             record: kept,
-            date: self.date,
+            date: self.source.date,
         };
-        let origin = Origin { blob: &self.blob, generation: self.generation, offset: signed(offset) };
-        self.converter.reject(&reject, origin);
+        self.converter.reject(&reject, self.source.origin(offset));
         self.converted.reject_count += 1;
     }
 }

@@ -9,24 +9,15 @@ use std::sync::Arc;
 
 use whocalled_types::ResourceId;
 
-use crate::canonical::{Prefix, ip_prefix, is_canonical_guid, push_guid, push_lower};
+use crate::canonical::{ip_prefix, is_canonical_guid, push_guid, push_lower};
 use crate::definition::Kind;
 use crate::plan::{Node, Plan};
 use crate::scan::{RawText, ScanError, Scanner, escape, unescape};
-use crate::template::Templates;
-use crate::time::{date_of_micros, micros_from_text, micros_from_ticks};
+use crate::time::date_of_micros;
+use crate::value::Value;
 
-/// The value of a column, before it is appended.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) enum Slot {
-    #[default]
-    Null,
-    Text(Span),
-    /// Integers, microseconds of instants, and days.
-    Integer(i64),
-    Float(f64),
-    Boolean(bool),
-}
+/// A value whose text is in the record or in scratch memory.
+pub(crate) type Slot = Value<Span>;
 
 /// A range of the record or of a scratch text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,64 +79,30 @@ enum Found<'t> {
 }
 
 impl<'a> Row<'a> {
-    /// Reads `record` along `plan` into the slots of `scratch`: as an earlier one was laid out, if it
-    /// fits one of `templates`, or else field by field.
+    /// Reads `record` along `plan` into the slots of `scratch`.
     pub(crate) fn decode(
         plan: &'a Plan,
-        templates: &mut Templates,
         scratch: &'a mut Scratch,
         record: &'a str,
         nesting_max: usize,
     ) -> Result<Self, ScanError> {
         let mut row = Self { plan, record, scratch, nesting_max };
-        if !templates.read(&mut row) {
-            let mut scanner = Scanner::new(record, nesting_max);
-            row.object(&mut scanner, &plan.root, RECORD, 0, true)?;
-            scanner.end()?;
-            templates.learn(plan, record, nesting_max);
-        }
+        row.reset();
+        let mut scanner = Scanner::new(record, nesting_max);
+        row.object(&mut scanner, &plan.root, RECORD, 0, true)?;
+        scanner.end()?;
         row.repeat_region();
         Ok(row)
     }
 
     /// Empties the slots and the scratch texts.
-    pub(crate) fn reset(&mut self) {
+    fn reset(&mut self) {
         self.scratch.slots.clear();
         self.scratch.slots.resize(self.plan.kinds.len(), Slot::Null);
         self.scratch.extra.clear();
         self.scratch.arena.clear();
         self.scratch.path.clear();
         self.scratch.nested_count = 0;
-    }
-
-    pub(crate) fn record(&self) -> &'a str {
-        self.record
-    }
-
-    /// Fills a slot from a string of the record that holds no escape. False where the value does not
-    /// fit, or another one has filled the slot.
-    pub(crate) fn assign_text(&mut self, column: usize, range: Range<usize>) -> bool {
-        let span = Span { source: RECORD, start: range.start, end: range.end };
-        self.assign(column, Found::Text(&self.record[range.clone()], span), RECORD, range)
-    }
-
-    /// Fills a slot from a number of the record. False as with [`Self::assign_text`].
-    pub(crate) fn assign_number(&mut self, column: usize, range: Range<usize>) -> bool {
-        self.assign(column, Found::Number(&self.record[range.clone()]), RECORD, range)
-    }
-
-    /// Puts a field into `extra` whose key comes with its quotes and the colon.
-    pub(crate) fn put_plain_extra(&mut self, key: &str, value: &str, quoted: bool) -> bool {
-        let extra = &mut self.scratch.extra;
-        if !extra.is_empty() {
-            extra.push(',');
-        }
-        extra.push_str(key);
-        let quote = if quoted { "\"" } else { "" };
-        extra.push_str(quote);
-        extra.push_str(value);
-        extra.push_str(quote);
-        true
     }
 
     fn object(
@@ -327,24 +284,9 @@ impl<'a> Row<'a> {
                 Some(self.canonical(Span { source, start, end: start + id.len() }, push_guid))
             }
             (Kind::Boolean, Found::Boolean(value)) => Some(Slot::Boolean(value)),
-            (Kind::Boolean, Found::Text(_, span)) => streaming(self.resolve(span)).map(Slot::Boolean),
-            (Kind::Time, Found::Text(_, span)) => micros_from_text(self.resolve(span)).map(Slot::Integer),
-            (Kind::Ticks, Found::Text(_, span)) => {
-                let ticks = self.resolve(span);
-                ticks.parse().ok().and_then(micros_from_ticks).or_else(|| micros_from_text(ticks)).map(Slot::Integer)
-            }
-            (Kind::Ticks, Found::Number(text)) => text.parse().ok().and_then(micros_from_ticks).map(Slot::Integer),
-            (Kind::Float, Found::Number(text)) => text.parse().ok().map(Slot::Float),
-            (Kind::Float, Found::Text(_, span)) => {
-                self.resolve(span).parse().ok().filter(|it: &f64| it.is_finite()).map(Slot::Float)
-            }
-            (Kind::Integer, Found::Composite(text)) => single_element(text).and_then(integer).map(Slot::Integer),
-            (Kind::Integer, Found::Number(text)) => integer(text).map(Slot::Integer),
-            (Kind::Integer, Found::Text(_, span)) => integer(self.resolve(span)).map(Slot::Integer),
-            (Kind::SmallInteger, found) => match self.convert(Kind::Integer, found, source, range) {
-                Some(Slot::Integer(value)) if i32::try_from(value).is_ok() => Some(Slot::Integer(value)),
-                _ => None,
-            },
+            (Kind::Integer | Kind::SmallInteger, Found::Composite(text)) => Slot::parse(kind, single_element(text)?),
+            (_, Found::Text(_, span)) => Slot::parse(kind, self.resolve(span)),
+            (_, Found::Number(text)) => Slot::parse(kind, text),
             _ => None,
         }
     }
@@ -426,14 +368,12 @@ impl<'a> Row<'a> {
 
     /// The text in a slot.
     pub(crate) fn slot_text(&self, slot: usize) -> Option<&str> {
-        match self.scratch.slots[slot] {
-            Slot::Text(span) => Some(self.resolve(span)),
-            _ => None,
-        }
+        self.value(slot).text()
     }
 
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.scratch.slots
+    /// The value in a slot.
+    pub(crate) fn value(&self, slot: usize) -> Value<&str> {
+        self.scratch.slots[slot].map_text(|span| self.resolve(span))
     }
 
     pub(crate) fn extra(&self) -> &str {
@@ -503,18 +443,12 @@ impl<'a> Row<'a> {
 
     fn derive_prefix(&mut self, slot: usize) {
         let Slot::Text(span) = self.scratch.slots[slot] else { return };
-        let (prefix, digits) = match ip_prefix(self.resolve(span)) {
-            None => return,
-            Some(Prefix::V4(octets, digits)) => {
-                (Span { source: span.source, start: span.start, end: span.start + octets.len() }, digits)
-            }
-            Some(Prefix::Mapped([a, b, c])) => (self.push(&format!("{a}.{b}.{c}")), None),
-            Some(Prefix::V6([a, b, c, d])) => (self.push(&format!("{a:x}:{b:x}:{c:x}:{d:x}")), None),
-        };
+        let Some(prefix) = ip_prefix(self.resolve(span)) else { return };
+        let (text, hidden_digits) = (prefix.text().into_owned(), prefix.hidden_digits());
         if let Some(slot) = self.plan.ip_prefix {
-            self.scratch.slots[slot] = Slot::Text(prefix);
+            self.scratch.slots[slot] = Slot::Text(self.push(&text));
         }
-        if let (Some(slot), Some(digits)) = (self.plan.ip_hidden_digits, digits) {
+        if let (Some(slot), Some(digits)) = (self.plan.ip_hidden_digits, hidden_digits) {
             self.scratch.slots[slot] = Slot::Integer(i64::from(digits));
         }
     }
@@ -529,26 +463,8 @@ fn parts(id: &str) -> [Option<(usize, usize)>; 3] {
     })
 }
 
-fn integer(text: &str) -> Option<i64> {
-    text.parse().ok().or_else(|| {
-        // `1021.0` is an integer too; beyond 2^53 a double no longer says which.
-        let value: f64 = text.parse().ok()?;
-        #[expect(clippy::cast_possible_truncation, reason = "the value is integral and within 2^53")]
-        (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
-    })
-}
-
 /// The text of the only element of an array, such as `promptTokens` of the usage records.
 fn single_element(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?.trim();
     (!inner.is_empty() && !inner.contains([',', '[', '{'])).then_some(inner)
-}
-
-fn streaming(text: &str) -> Option<bool> {
-    let is = |word: &str| text.eq_ignore_ascii_case(word);
-    match () {
-        () if is("streaming") || is("true") => Some(true),
-        () if is("non-streaming") || is("false") => Some(false),
-        () => None,
-    }
 }

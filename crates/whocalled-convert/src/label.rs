@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 /// How many values are found without hashing them whole; a power of two.
 const RECENT: usize = 256;
 /// The code of NULL while building.
-const NULL: i32 = -1;
+pub(crate) const NULL: i32 = -1;
 
 /// Collects the values of a column as codes into the list of its distinct values.
 ///
@@ -40,17 +40,59 @@ impl LabelBuilder {
     }
 
     pub(crate) fn append_option(&mut self, text: Option<&str>) {
-        let code = match text {
-            Some(text) => self.code(text),
-            None => {
-                self.null_count += 1;
-                NULL
+        let code = text.map_or(NULL, |text| self.code(text));
+        self.append_code(code);
+    }
+
+    /// Appends texts in the form that `canonical` writes, which it leaves as it is.
+    pub(crate) fn append_canonical<'t>(
+        &mut self,
+        texts: impl Iterator<Item = Option<&'t str>>,
+        canonical: fn(&str, &mut String),
+    ) {
+        let mut form = String::new();
+        for text in texts {
+            let Some(text) = text else {
+                self.append_option(None);
+                continue;
+            };
+            // A value of the column is canonical, so a text that equals one is as well.
+            let recent = self.recent[place(text.as_bytes())];
+            if recent != NULL && self.text(recent) == text {
+                self.codes.push(recent);
+            } else {
+                form.clear();
+                canonical(text, &mut form);
+                self.append_option(Some(&form));
             }
-        };
+        }
+    }
+
+    /// Appends a text, or NULL, so many times.
+    pub(crate) fn append_repeated(&mut self, text: Option<&str>, count: usize) {
+        let code = text.map_or(NULL, |text| self.code(text));
+        self.null_count += if code == NULL { count } else { 0 };
+        self.codes.resize(self.codes.len() + count, code);
+    }
+
+    /// Appends the text of a code that [`Self::code`] gave, or [`NULL`].
+    pub(crate) fn append_code(&mut self, code: i32) {
+        self.null_count += usize::from(code == NULL);
         self.codes.push(code);
     }
 
-    fn code(&mut self, text: &str) -> i32 {
+    /// The codes of the last rows.
+    pub(crate) fn last_codes(&self, row_count: usize) -> &[i32] {
+        &self.codes[self.codes.len() - row_count..]
+    }
+
+    /// The texts from that code on.
+    pub(crate) fn texts_from(&self, code: usize) -> impl Iterator<Item = &str> {
+        (code..self.ends.len()).map(|code| self.text(i32::try_from(code).unwrap_or(NULL)))
+    }
+
+    /// The code of a text, which need not be appended.
+    pub(crate) fn code(&mut self, text: &str) -> i32 {
         let place = place(text.as_bytes());
         let recent = self.recent[place];
         if recent != NULL && self.text(recent) == text {
@@ -87,7 +129,8 @@ impl LabelBuilder {
         if nulls.is_some() {
             codes.iter_mut().for_each(|code| *code = (*code).max(0));
         }
-        *self = Self::new();
+        // The next batch has about as many rows.
+        *self = Self { codes: Vec::with_capacity(codes.len()), ..Self::new() };
         let keys = PrimitiveArray::try_new(ScalarBuffer::from(codes), nulls)?;
         // A column without any value still needs one for its codes to point at.
         let values = if values.is_empty() { StringArray::from(vec![""]) } else { values };
@@ -96,11 +139,14 @@ impl LabelBuilder {
 }
 
 /// Where a value is remembered: by its length, its first eight and its last eight bytes.
+#[inline]
 fn place(text: &[u8]) -> usize {
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
-    let (head, tail) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => (word(text), 0),
+    let (head, tail) = if let (Some(head), Some(tail)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (u64::from_le_bytes(*head), u64::from_le_bytes(*tail))
+    } else if let (Some(head), Some(tail)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)))
+    } else {
+        (text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
     };
     let mixed = (head ^ tail.rotate_left(29) ^ text.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     usize::from((mixed >> 48) as u16) & (RECENT - 1)

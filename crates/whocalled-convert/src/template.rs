@@ -7,9 +7,11 @@
 //! and nothing is unescaped. Any other record, and any value that is not plain, is left to the decoder,
 //! so that a template is only ever a faster way to the same result.
 
+use std::ops::Range;
+
 use memchr::memchr2;
 
-use crate::decode::Row;
+use crate::block::{Block, Cell};
 use crate::definition::Kind;
 use crate::plan::{Node, Plan};
 use crate::scan::Scanner;
@@ -20,6 +22,9 @@ const TEMPLATES_MAX: usize = 16;
 const RECORD_BYTES_MAX: usize = 16 << 10;
 /// After this many records in a row that no template could be made of, no more is tried.
 const FAILURES_MAX: u32 = 64;
+
+/// Every integer of this many digits fits 64 bits.
+const DIGITS_MAX: usize = 18;
 
 /// What stands between the fixed texts of a layout, and where it goes.
 pub(crate) struct Hole {
@@ -38,7 +43,12 @@ enum Shape {
 }
 
 pub(crate) enum Target {
-    Column(usize),
+    /// The slot of a column that takes the text.
+    Text(usize),
+    /// The slot of a column that takes what the text says.
+    Value(usize, Kind),
+    /// The slot of a column that takes the integer.
+    Number(usize, Kind),
     /// The field's path as the key of `extra`, with its quotes and the colon.
     Extra(Box<str>),
 }
@@ -58,16 +68,15 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    /// Reads a record along a known layout; false where none fits.
-    pub(crate) fn read(&mut self, row: &mut Row<'_>) -> bool {
+    /// Reads the record in `range` of `text` along a known layout, as the next row of `block`; false where none fits.
+    pub(crate) fn read(&mut self, plan: &Plan, text: &str, range: &Range<usize>, block: &mut Block) -> bool {
         for index in 0..self.known.len() {
-            row.reset();
-            if self.known[index].read(row).is_some() {
+            if self.known[index].read(plan, text, range, block).is_some() {
                 self.known.swap(0, index);
                 return true;
             }
+            block.abandon();
         }
-        row.reset();
         false
     }
 
@@ -98,38 +107,63 @@ impl Template {
         Some(Self { holes: learner.holes, end })
     }
 
-    /// Fills a row's slots; `None` as soon as the record turns out to be laid out differently.
-    fn read(&self, row: &mut Row<'_>) -> Option<()> {
-        let record = row.record();
-        let bytes = record.as_bytes();
-        let mut at = 0;
+    /// Fills the slots of a row; `None` as soon as the record turns out to be laid out differently, or to need
+    /// more than a template does.
+    fn read(&self, plan: &Plan, text: &str, range: &Range<usize>, block: &mut Block) -> Option<()> {
+        let bytes = &text.as_bytes()[..range.end];
+        let mut at = range.start;
         for hole in &self.holes {
             let start = at + hole.literal.len();
             if bytes.get(at..start)? != &*hole.literal {
                 return None;
             }
-            at = start + hole.shape.length(&bytes[start..])?;
-            match &hole.target {
-                Target::Column(column) if hole.shape == Shape::Text => row.assign_text(*column, start..at),
-                Target::Column(column) => row.assign_number(*column, start..at),
-                Target::Extra(key) => row.put_plain_extra(key, &record[start..at], hole.shape == Shape::Text),
-            }
-            .then_some(())?;
+            let (length, number) = hole.shape.read(&bytes[start..])?;
+            at = start + length;
+            let taken = match &hole.target {
+                Target::Number(slot, kind) => block.put(*slot, Cell::of_integer(*kind, number)?, text),
+                Target::Text(slot) => start == at || block.put(*slot, Cell::Text((start, at)), text),
+                Target::Value(slot, kind) => {
+                    start == at || block.put(*slot, Cell::parse(*kind, &text[start..at])?, text)
+                }
+                Target::Extra(key) => {
+                    block.put_extra(key, &text[start..at], hole.shape.quote());
+                    true
+                }
+            };
+            taken.then_some(())?;
         }
-        (bytes[at..] == *self.end).then_some(())
+        let is_whole = bytes[at..] == *self.end && block.get(plan.time) != Cell::Null;
+        (is_whole && repeats_region(plan, text, block)).then_some(())
     }
 }
 
+/// Whether `Tenant` says nothing that `location` does not, as [`crate::decode`] has it.
+fn repeats_region(plan: &Plan, text: &str, block: &mut Block) -> bool {
+    let Some((region, location)) = plan.region else { return true };
+    let region = block.get(region);
+    region == Cell::Null || block.put(location, region, text)
+}
+
 impl Shape {
-    /// How long the value is that `bytes` begin with.
-    fn length(self, bytes: &[u8]) -> Option<usize> {
+    /// What stands around such a value.
+    fn quote(self) -> &'static str {
+        if self == Self::Text { "\"" } else { "" }
+    }
+
+    /// How long the value is that `bytes` begin with, and which integer.
+    fn read(self, bytes: &[u8]) -> Option<(usize, i64)> {
         match self {
-            Self::Text => memchr2(b'"', b'\\', bytes),
+            Self::Text => memchr2(b'"', b'\\', bytes).map(|length| (length, 0)),
             Self::Integer => {
-                let sign = usize::from(bytes.first() == Some(&b'-'));
-                let digits = bytes[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let plain = digits == 1 || (digits > 1 && bytes[sign] != b'0');
-                plain.then_some(sign + digits)
+                let sign_bytes = usize::from(bytes.first() == Some(&b'-'));
+                let (mut digit_count, mut number) = (0, 0_i64);
+                while let Some(byte @ b'0'..=b'9') = bytes.get(sign_bytes + digit_count) {
+                    number = number.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+                    digit_count += 1;
+                }
+                // Longer ones may be too large, and a leading zero is none of JSON's.
+                let plain = (1..=DIGITS_MAX).contains(&digit_count) && (digit_count == 1 || bytes[sign_bytes] != b'0');
+                plain.then_some((sign_bytes + digit_count, if sign_bytes > 0 { -number } else { number }))
             }
         }
     }
@@ -203,7 +237,7 @@ impl Learner<'_> {
                 match node {
                     Some(node) if text == "null" && node.column.is_some() => Some(()),
                     _ => {
-                        let whole = Shape::Integer.length(text.as_bytes()) == Some(text.len());
+                        let whole = Shape::Integer.read(text.as_bytes()).is_some_and(|(length, _)| length == text.len());
                         whole.then_some(())?;
                         self.hole(node, key, Shape::Integer, start..scanner.at, origins)
                     }
@@ -232,11 +266,11 @@ impl Learner<'_> {
         node: Option<&Node>,
         key: &str,
         shape: Shape,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         origins: Option<&Origins>,
     ) -> Option<()> {
         let target = match node {
-            Some(node) => Target::Column(node.column?),
+            Some(node) => target(node.column?, self.plan.kinds[node.column?], shape)?,
             None => Target::Extra(format!("\"{}{key}\":", self.path).into()),
         };
         let in_record = |at: usize| origins.map_or(Some(at), |origins| origins.get(at).copied());
@@ -244,6 +278,21 @@ impl Learner<'_> {
         self.holes.push(Hole { literal: self.record.as_bytes()[self.from..start].into(), shape, target });
         self.from = end;
         Some(())
+    }
+}
+
+/// Where a value of that shape goes in a column of that kind; `None` where the decoder has to see to it.
+fn target(slot: usize, kind: Kind, shape: Shape) -> Option<Target> {
+    match kind {
+        Kind::Text | Kind::Label => Some(Target::Text(slot)),
+        Kind::LowerLabel | Kind::Guid | Kind::GuidLabel => (shape == Shape::Text).then_some(Target::Text(slot)),
+        Kind::Integer | Kind::SmallInteger | Kind::Ticks if shape == Shape::Integer => {
+            Some(Target::Number(slot, kind))
+        }
+        Kind::Integer | Kind::SmallInteger | Kind::Float | Kind::Boolean | Kind::Time | Kind::Ticks => {
+            Some(Target::Value(slot, kind))
+        }
+        Kind::Json | Kind::Binary | Kind::Date => None,
     }
 }
 
