@@ -11,7 +11,7 @@ use crate::value::Value;
 
 /// How many rows are read before they are appended. A block of calls and their records fit into a core's
 /// second-level cache.
-pub(crate) const ROWS_MAX: usize = 120;
+pub(crate) const ROWS_MAX: usize = 56;
 
 /// A value whose text is that range of the text that all rows of a block were read from.
 pub(crate) type Cell = Value<(usize, usize)>;

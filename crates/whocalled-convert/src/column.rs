@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
+    Int32Builder, Int64Builder, PrimitiveArray, PrimitiveBuilder, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
@@ -113,23 +113,31 @@ impl ColumnBuilder {
         }
     }
 
+    /// The column; the builder begins anew, with room for as many rows, since the next batch is mostly as
+    /// large and growing step by step would copy it several times.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Text(builder) => {
-                // The next batch is about as large, and growing step by step would copy it several times.
                 let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
                 Arc::new(std::mem::replace(builder, next).finish())
             }
             Self::Label(builder) => Arc::new(builder.finish()?),
-            Self::Integer(builder) => Arc::new(builder.finish()),
-            Self::SmallInteger(builder) => Arc::new(builder.finish()),
-            Self::Float(builder) => Arc::new(builder.finish()),
+            Self::Integer(builder) => Arc::new(finish(builder)),
+            Self::SmallInteger(builder) => Arc::new(finish(builder)),
+            Self::Float(builder) => Arc::new(finish(builder)),
             Self::Boolean(builder) => Arc::new(builder.finish()),
-            Self::Time(builder) => Arc::new(builder.finish()),
-            Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Time(builder) => Arc::new(finish(builder)),
+            Self::Date(builder) => Arc::new(finish(builder)),
             Self::Binary(builder) => Arc::new(builder.finish()),
         })
     }
+}
+
+fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {
+    let row_count = builder.len();
+    let array = builder.finish();
+    *builder = PrimitiveBuilder::with_capacity(row_count).with_data_type(array.data_type().clone());
+    array
 }
 
 fn append_guids<'t>(builder: &mut StringBuilder, texts: impl Iterator<Item = Option<&'t str>>) {

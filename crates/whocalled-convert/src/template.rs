@@ -237,7 +237,8 @@ impl Learner<'_> {
                 match node {
                     Some(node) if text == "null" && node.column.is_some() => Some(()),
                     _ => {
-                        let whole = Shape::Integer.read(text.as_bytes()).is_some_and(|(length, _)| length == text.len());
+                        let whole =
+                            Shape::Integer.read(text.as_bytes()).is_some_and(|(length, _)| length == text.len());
                         whole.then_some(())?;
                         self.hole(node, key, Shape::Integer, start..scanner.at, origins)
                     }
@@ -286,9 +287,7 @@ fn target(slot: usize, kind: Kind, shape: Shape) -> Option<Target> {
     match kind {
         Kind::Text | Kind::Label => Some(Target::Text(slot)),
         Kind::LowerLabel | Kind::Guid | Kind::GuidLabel => (shape == Shape::Text).then_some(Target::Text(slot)),
-        Kind::Integer | Kind::SmallInteger | Kind::Ticks if shape == Shape::Integer => {
-            Some(Target::Number(slot, kind))
-        }
+        Kind::Integer | Kind::SmallInteger | Kind::Ticks if shape == Shape::Integer => Some(Target::Number(slot, kind)),
         Kind::Integer | Kind::SmallInteger | Kind::Float | Kind::Boolean | Kind::Time | Kind::Ticks => {
             Some(Target::Value(slot, kind))
         }

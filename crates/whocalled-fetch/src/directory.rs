@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use whocalled_types::{BlobName, HourSpan, is_log_container};
 
 use crate::buffers::Buffers;
@@ -18,6 +18,10 @@ use crate::{Counters, Error, ListedBlob};
 
 /// How many blobs a page of a listing holds, at most.
 const PAGE_BLOBS_MAX: usize = 1000;
+/// Into how many parts a walk is divided, about, and how many of them are walked at a time: what takes long is
+/// waiting for the file system, once for each of the three directories around every blob.
+const WALK_PARTS: usize = 64;
+const WALKS_AT_A_TIME: usize = 8;
 /// The subdirectory that is taken for the archive where the directory itself holds no container: a
 /// simulated archive has its truth beside it.
 const ARCHIVE_SUBDIRECTORY: &str = "archive";
@@ -95,14 +99,15 @@ impl Directory {
             hours,
             pending: vec![Entry::Directory(String::new())],
         };
-        stream::try_unfold(walk, |mut walk| async {
-            blocking(walk.root.clone(), move || {
-                let page = walk.next_page()?;
-                Ok((!page.is_empty()).then_some((page, walk)))
-            })
-            .await
-        })
-        .boxed()
+        let root = walk.root.clone();
+        stream::once(blocking(root, move || walk.divide()))
+            .map_ok(|parts| stream::iter(parts).map(Ok))
+            .try_flatten()
+            .map_ok(|mut part| blocking(part.root.clone(), move || part.pages()))
+            .try_buffered(WALKS_AT_A_TIME)
+            .map_ok(|pages| stream::iter(pages).map(Ok))
+            .try_flatten()
+            .boxed()
     }
 
     pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
@@ -119,7 +124,7 @@ impl Directory {
     }
 }
 
-/// A depth-first walk through a container, in the order of the blobs' names, which is the order in
+/// A depth-first walk through a container, or a part of it, in the order of the blobs' names, which is the order in
 /// which Azure lists them.
 struct Walk {
     root: PathBuf,
@@ -153,6 +158,38 @@ impl Entry {
 }
 
 impl Walk {
+    /// Walks that together are this one, in its order.
+    fn divide(mut self) -> Result<Vec<Self>, Error> {
+        while self.pending.len() < WALK_PARTS && self.pending.iter().any(|it| matches!(it, Entry::Directory(_))) {
+            for entry in std::mem::take(&mut self.pending) {
+                match entry {
+                    Entry::Directory(name) => self.descend(&name)?,
+                    file @ Entry::File(_) => self.pending.push(file),
+                }
+            }
+        }
+        let part_entries = self.pending.len().div_ceil(WALK_PARTS).max(1);
+        let mut parts = Vec::new();
+        while !self.pending.is_empty() {
+            let rest = self.pending.len().saturating_sub(part_entries);
+            let pending = self.pending.split_off(rest);
+            let (root, container, prefix) = (self.root.clone(), self.container.clone(), self.prefix.clone());
+            parts.push(Self { root, container, prefix, hours: self.hours, pending });
+        }
+        Ok(parts)
+    }
+
+    /// All blobs, in pages.
+    fn pages(&mut self) -> Result<Vec<Vec<ListedBlob>>, Error> {
+        let mut pages = Vec::new();
+        loop {
+            match self.next_page()? {
+                page if page.is_empty() => return Ok(pages),
+                page => pages.push(page),
+            }
+        }
+    }
+
     /// The next blobs; none at the end.
     fn next_page(&mut self) -> Result<Vec<ListedBlob>, Error> {
         let mut page = Vec::new();
@@ -160,15 +197,19 @@ impl Walk {
             match self.pending.pop() {
                 None => break,
                 Some(Entry::File(name)) => page.extend(self.blob(name)?),
-                Some(Entry::Directory(name)) => {
-                    let mut entries = self.entries(&name)?;
-                    entries.retain(|entry| entry.may_match(&self.prefix, self.hours));
-                    entries.sort_unstable_by(|a, b| b.name().cmp(a.name()));
-                    self.pending.append(&mut entries);
-                }
+                Some(Entry::Directory(name)) => self.descend(&name)?,
             }
         }
         Ok(page)
+    }
+
+    /// Puts what a directory holds before everything else.
+    fn descend(&mut self, directory: &str) -> Result<(), Error> {
+        let mut entries = self.entries(directory)?;
+        entries.retain(|entry| entry.may_match(&self.prefix, self.hours));
+        entries.sort_unstable_by(|a, b| b.name().cmp(a.name()));
+        self.pending.append(&mut entries);
+        Ok(())
     }
 
     /// What a directory holds. Names that begin with a dot are left out: file managers and

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use whocalled_types::ErrorKind;
+use whocalled_types::{BlobName, ErrorKind};
 
 /// A failure that ends a run. What was committed before it stays committed.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum Error {
         blob: String,
         /// How it ended.
         #[source]
-        source: tokio::task::JoinError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The receipt's counts do not add up, which is a defect.
     #[error("the run does not balance: {reason}: this is a defect, please report it with the receipt")]
@@ -98,6 +98,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn decoder(blob: &BlobName, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::Decoder { blob: blob.to_string(), source }
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -5,6 +5,7 @@
 //! ledger. It ends in a [`Receipt`], whose counts must balance. A run that stops anywhere, for
 //! whatever reason, is continued by the next one: all state is in the lake.
 
+mod decoders;
 mod error;
 mod kept;
 mod mirror;

@@ -1,23 +1,26 @@
 //! Prepare: bytes of blobs to rows, on every core, in bounded memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
-use whocalled_convert::{BlobPart, Converted, Converter};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use whocalled_convert::{BlobPart, Converted};
 use whocalled_fetch::Archive;
 use whocalled_types::{Framing, Limits, TAIL_BYTES_MAX, Table};
 
 use crate::Error;
+use crate::decoders::{Decoders, Job};
 use crate::error::ends_run;
 use crate::plan::Read;
 
 /// Bytes in flight are counted in units of this, since a semaphore counts no further than 2^61.
 const PERMIT_BYTES: u64 = 1024;
+/// How many bytes of files are read ahead for each core. They are there at once, and what is read of them had better
+/// still be in the processor's cache when it is decoded.
+const FILE_BYTES_PER_THREAD: usize = 4 << 20;
 
 /// What became of a read.
 pub(crate) struct Outcome {
@@ -49,35 +52,39 @@ pub(crate) struct Prepared {
     pub(crate) not_begun: Vec<Read>,
 }
 
-/// Reads blobs and decodes them with one converter a core.
+/// Reads blobs and decodes them on every core.
 pub(crate) struct Preparer<'a> {
     archive: &'a Archive,
     limits: &'a Limits,
-    converters: Arc<Mutex<Vec<Converter>>>,
-    idle_converters: Arc<Semaphore>,
+    decoders: Decoders,
     bytes_in_flight: Semaphore,
     permit_count: u32,
-    concurrent_reads_max: usize,
+    thread_count: usize,
 }
 
 impl<'a> Preparer<'a> {
     pub(crate) fn new(archive: &'a Archive, limits: &'a Limits, thread_count: usize) -> Self {
-        let converters = (0..thread_count).map(|_| Converter::new(limits.clone())).collect();
         let permit_count = u32::try_from(limits.bytes_in_flight_max as u64 / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
         Self {
             archive,
             limits,
-            converters: Arc::new(Mutex::new(converters)),
-            idle_converters: Arc::new(Semaphore::new(thread_count)),
+            decoders: Decoders::new(thread_count, limits),
             bytes_in_flight: Semaphore::new(permit_count as usize),
             permit_count,
-            // Files are there at once, and what is read of them had better still be in the processor's cache
-            // when it is decoded.
-            concurrent_reads_max: match archive.is_directory() {
-                true => (2 * thread_count).min(limits.concurrent_reads_max),
-                false => limits.concurrent_reads_max,
-            },
+            thread_count,
         }
+    }
+
+    /// How many of those are read at a time.
+    fn concurrent_reads(&self, reads: &[Read]) -> usize {
+        let concurrent_reads_max = self.limits.concurrent_reads_max;
+        if !self.archive.is_directory() {
+            return concurrent_reads_max;
+        }
+        let bytes: u64 = reads.iter().map(Read::part_bytes).sum();
+        let average_bytes = usize::try_from(bytes / reads.len().max(1) as u64).unwrap_or(usize::MAX).max(1);
+        let in_cache = self.thread_count * FILE_BYTES_PER_THREAD / average_bytes;
+        in_cache.max(2 * self.thread_count).min(concurrent_reads_max)
     }
 
     /// The archive that is read.
@@ -86,7 +93,7 @@ impl<'a> Preparer<'a> {
     }
 
     /// Reads and decodes `reads`, as many of them as are begun while `goes_on` says so; the rows stay
-    /// in the converters until [`Self::rows`].
+    /// with the decoders until [`Self::rows`].
     pub(crate) async fn prepare(
         &self,
         reads: Vec<Read>,
@@ -105,7 +112,8 @@ impl<'a> Preparer<'a> {
             Ok(Ok(outcome))
         };
         let mut prepared = Prepared::default();
-        let mut steps = stream::iter(reads).map(blob).buffer_unordered(self.concurrent_reads_max);
+        let concurrent_reads = self.concurrent_reads(&reads);
+        let mut steps = stream::iter(reads).map(blob).buffer_unordered(concurrent_reads);
         while let Some(step) = steps.try_next().await? {
             match step {
                 Ok(outcome) => prepared.outcomes.push(outcome),
@@ -118,12 +126,7 @@ impl<'a> Preparer<'a> {
 
     /// The rows decoded so far, by table.
     pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let mut converters = self.converters.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rows = Vec::new();
-        for converter in converters.iter_mut() {
-            rows.extend(converter.finish()?);
-        }
-        Ok(rows)
+        self.decoders.rows()
     }
 
     async fn blob(&self, read: Read) -> Result<Outcome, Error> {
@@ -167,21 +170,10 @@ impl<'a> Preparer<'a> {
             framing: read.framing,
             tail: tail.to_vec(),
         };
-        let _idle = self.idle_converters.acquire().await;
-        let converters = Arc::clone(&self.converters);
-        let converter = converters.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut converter = converter.unwrap_or_else(|| Converter::new(self.limits.clone()));
-        let (segments, mut received) = mpsc::channel::<Bytes>(1);
-        let (seal, sealed) = tokio::sync::oneshot::channel();
-        let decoding = tokio::task::spawn_blocking(move || {
-            let mut blob = converter.begin(part);
-            while let Some(segment) = received.blocking_recv() {
-                blob.feed(&segment);
-            }
-            let converted = blob.finish(sealed.blocking_recv().unwrap_or(false));
-            converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
-            converted
-        });
+        let (segments, received) = mpsc::channel::<Bytes>(1);
+        let (seal, sealed) = oneshot::channel();
+        let (converted, decoded) = oneshot::channel();
+        self.decoders.decode(Job { part, segments: received, sealed, converted });
 
         let mut at = read.from + first.len() as u64;
         let mut next = Ok(first);
@@ -189,7 +181,7 @@ impl<'a> Preparer<'a> {
             match next {
                 Err(failure) => break Some(failure),
                 Ok(segment) => {
-                    // The receiver is gone only if decoding panicked, which joining it reports.
+                    // The receiver is gone only if decoding panicked, which waiting for it reports.
                     if segments.send(segment).await.is_err() || at >= read.upto {
                         break None;
                     }
@@ -201,7 +193,7 @@ impl<'a> Preparer<'a> {
         drop(segments);
         // Not sent means not sealed; the receiver copes with both.
         let _ = seal.send(read.sealed && failure.is_none() && read.upto == read.blob.bytes);
-        let converted = decoding.await.map_err(|source| Error::Decoder { blob: read.blob.name.to_string(), source })?;
+        let converted = decoded.await.map_err(|source| Error::decoder(&read.blob.name, source.into()))?;
         Ok(Outcome { read, anew: None, converted: Some(converted), failure })
     }
 }

@@ -133,7 +133,7 @@ impl<'a> Recounter<'a> {
             }
         }
         drop(segments);
-        let (converted, lent) = decoding.await.map_err(|source| Error::Decoder { blob: blob.to_string(), source })?;
+        let (converted, lent) = decoding.await.map_err(|source| Error::decoder(&blob, source.into()))?;
         *converter = lent;
         Ok(converted)
     }

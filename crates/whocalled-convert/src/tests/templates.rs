@@ -114,9 +114,10 @@ fn read(records: &[String], container: &str, converter: &mut Converter, from: &m
     blob.feed(lines.as_bytes());
     *from = blob.finish(false).position;
     for (table, batch) in converter.finish().expect("the columns fit their schema") {
-        rows.entry(table).or_default().extend((0..batch.num_rows()).map(|row| {
-            pretty_format_batches(&[batch.slice(row, 1)]).expect("a table of text").to_string()
-        }));
+        rows.entry(table).or_default().extend(
+            (0..batch.num_rows())
+                .map(|row| pretty_format_batches(&[batch.slice(row, 1)]).expect("a table of text").to_string()),
+        );
     }
 }
 
