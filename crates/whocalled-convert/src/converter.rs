@@ -195,9 +195,11 @@ impl Converter {
     }
 
     /// Appends the rows that were read from `text`.
-    fn flush(&mut self, text: &str, source: &Source) {
+    fn flush(&mut self, text: Option<&str>, source: &Source) {
         let TableDecoder { plan, block, builder, .. } = &mut self.tables[Self::index(source.table)];
-        if block.row_count > 0 {
+        if let Some(text) = text
+            && block.row_count > 0
+        {
             builder.append_block(plan, block, text, source.origin(0));
             block.clear();
         }
@@ -387,12 +389,12 @@ impl BlobConverter<'_> {
     fn records(&mut self, buffer: &[u8], ranges: &[Range<usize>], from: u64) {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return };
         // Looked at once for all; where anything is not UTF-8, each record is looked at by itself.
-        let text = std::str::from_utf8(&buffer[first.start..last.end]).unwrap_or_default();
+        let text = std::str::from_utf8(&buffer[first.start..last.end]).ok();
         for range in ranges {
             self.converted.record_count += 1;
             let offset = from + range.start as u64;
             let in_text = range.start - first.start..range.end - first.start;
-            if !text.is_empty() && self.converter.read(text, &in_text, &self.source, offset) {
+            if text.is_some_and(|text| self.converter.read(text, &in_text, &self.source, offset)) {
                 self.converted.row_count += 1;
             } else {
                 self.converter.flush(text, &self.source);

@@ -27,6 +27,7 @@ const FAILURES_MAX: u32 = 64;
 const DIGITS_MAX: usize = 18;
 
 /// What stands between the fixed texts of a layout, and where it goes.
+#[derive(PartialEq)]
 pub(crate) struct Hole {
     /// The bytes before it: keys, punctuation and opening quotes.
     literal: Box<[u8]>,
@@ -42,6 +43,7 @@ enum Shape {
     Integer,
 }
 
+#[derive(PartialEq)]
 pub(crate) enum Target {
     /// The slot of a column that takes the text.
     Text(usize),
@@ -54,6 +56,7 @@ pub(crate) enum Target {
 }
 
 /// The layout of a record.
+#[derive(PartialEq)]
 pub(crate) struct Template {
     holes: Vec<Hole>,
     /// The bytes after the last value.
@@ -86,6 +89,8 @@ impl Templates {
             return;
         }
         match Template::of(plan, record, nesting_max) {
+            // The layout was known, and a value was the surprise.
+            Some(template) if self.known.contains(&template) => {}
             Some(template) => {
                 self.known.truncate(TEMPLATES_MAX - 1);
                 self.known.insert(0, template);
