@@ -87,11 +87,11 @@ impl ColumnBuilder {
                 Kind::GuidLabel => builder.append_canonical(texts, push_guid),
                 _ => texts.for_each(|text| builder.append_option(text)),
             },
-            Self::Integer(builder) => builder.extend(cells.iter().map(|cell| cell.integer())),
-            Self::SmallInteger(builder) => builder.extend(cells.iter().map(|cell| cell.small_integer())),
-            Self::Date(builder) => builder.extend(cells.iter().map(|cell| cell.small_integer())),
-            Self::Time(builder) => builder.extend(cells.iter().map(|cell| cell.integer())),
-            Self::Float(builder) => builder.extend(cells.iter().map(|cell| cell.float())),
+            Self::Integer(builder) => append_all(builder, cells.iter().map(|cell| cell.integer())),
+            Self::SmallInteger(builder) => append_all(builder, cells.iter().map(|cell| cell.small_integer())),
+            Self::Date(builder) => append_all(builder, cells.iter().map(|cell| cell.small_integer())),
+            Self::Time(builder) => append_all(builder, cells.iter().map(|cell| cell.integer())),
+            Self::Float(builder) => append_all(builder, cells.iter().map(|cell| cell.float())),
             Self::Boolean(builder) => cells.iter().for_each(|cell| builder.append_option(cell.boolean())),
             Self::Binary(builder) => builder.append_nulls(cells.len()),
         }
@@ -138,6 +138,18 @@ fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> Primitive
     let array = builder.finish();
     *builder = PrimitiveBuilder::with_capacity(row_count).with_data_type(array.data_type().clone());
     array
+}
+
+/// Appends the values of a block, at once where none is NULL, as mostly.
+fn append_all<T: ArrowPrimitiveType>(
+    builder: &mut PrimitiveBuilder<T>,
+    values: impl ExactSizeIterator<Item = Option<T::Native>> + Clone,
+) {
+    if values.clone().all(|value| value.is_some()) {
+        builder.append_slice(&values.map(Option::unwrap_or_default).collect::<Vec<_>>());
+    } else {
+        builder.extend(values);
+    }
 }
 
 fn append_guids<'t>(builder: &mut StringBuilder, texts: impl Iterator<Item = Option<&'t str>>) {
@@ -224,7 +236,7 @@ impl TableBuilder {
             builder.append_slice(&block.offsets);
         }
         if let (ColumnBuilder::Date(builder), Some(times)) = (&mut self.provenance[4], block.column(plan.time)) {
-            builder.extend(times.iter().map(|time| time.integer().map(date_of_micros)));
+            append_all(builder, times.iter().map(|time| time.integer().map(date_of_micros)));
         }
         self.row_count += block.row_count;
     }
@@ -251,7 +263,7 @@ impl TableBuilder {
         if let Ok([(_, ColumnBuilder::Label(addresses)), (_, ColumnBuilder::SmallInteger(digits))]) =
             self.columns.get_disjoint_mut([address, digits])
         {
-            digits.extend(addresses.last_codes(row_count).iter().map(|code| network_of(code).1));
+            append_all(digits, addresses.last_codes(row_count).iter().map(|code| network_of(code).1));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A builder of dictionary-encoded text for columns that hold few values.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, DictionaryArray, PrimitiveArray, StringArray, StringBuilder};
@@ -58,7 +59,7 @@ impl LabelBuilder {
             };
             // A value of the column is canonical, so a text that equals one is as well.
             let recent = self.recent[place(text.as_bytes())];
-            if recent != NULL && self.text(recent) == text {
+            if self.is(recent, text) {
                 self.codes.push(recent);
             } else {
                 form.clear();
@@ -95,7 +96,7 @@ impl LabelBuilder {
     pub(crate) fn code(&mut self, text: &str) -> i32 {
         let place = place(text.as_bytes());
         let recent = self.recent[place];
-        if recent != NULL && self.text(recent) == text {
+        if self.is(recent, text) {
             return recent;
         }
         let code = match self.by_text.get(text) {
@@ -114,9 +115,21 @@ impl LabelBuilder {
     }
 
     fn text(&self, code: i32) -> &str {
-        let index = usize::try_from(code).unwrap_or(usize::MAX);
+        self.range(code).map_or("", |range| &self.texts[range])
+    }
+
+    /// Whether that is the code of a text.
+    #[inline]
+    fn is(&self, code: i32, text: &str) -> bool {
+        self.range(code).is_some_and(|range| self.texts.as_bytes()[range] == *text.as_bytes())
+    }
+
+    /// Where the text of a code is; `None` for [`NULL`].
+    #[inline]
+    fn range(&self, code: i32) -> Option<Range<usize>> {
+        let index = usize::try_from(code).ok()?;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.texts[start..self.ends[index]]
+        Some(start..self.ends[index])
     }
 
     /// The column; the builder begins anew.

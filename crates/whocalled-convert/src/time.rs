@@ -4,7 +4,7 @@
 //! digits; archived records also hold two to nine digits, numeric offsets, no zone at all (which
 //! is UTC), US forms with and without AM/PM, and .NET ticks.
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::NaiveDate;
 
 /// .NET ticks (100 ns since 0001-01-01) at 1970-01-01.
 const TICKS_AT_EPOCH: i64 = 621_355_968_000_000_000;
@@ -23,8 +23,8 @@ pub(crate) fn micros_from_ticks(ticks: i64) -> Option<i64> {
 /// A textual timestamp of any known form as microseconds; finer digits are cut. `None` where it
 /// is of no known form or not a real date.
 pub(crate) fn micros_from_text(text: &str) -> Option<i64> {
-    let text = text.trim();
-    if text.as_bytes().get(4) == Some(&b'-') { iso(text) } else { american(text) }
+    let text = text.trim_ascii();
+    if text.as_bytes().get(4) == Some(&b'-') { iso(text.as_bytes()) } else { american(text) }
 }
 
 /// Days since 1970 of an instant, as a partition date.
@@ -34,17 +34,21 @@ pub(crate) fn date_of_micros(micros: i64) -> i32 {
 }
 
 /// `2025-11-04T02:03:59.9910000Z`, with a `T` or a space, 0 to 9 digits, `Z`, an offset or nothing.
-fn iso(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let number = |from: usize, to: usize| digits(bytes.get(from..to)?);
-    let separators = bytes.get(7) == Some(&b'-') && matches!(bytes.get(10), Some(b'T' | b't' | b' '));
-    if !separators || bytes.get(13) != Some(&b':') || bytes.get(16) != Some(&b':') {
+fn iso(text: &[u8]) -> Option<i64> {
+    // Nearly every timestamp comes here, so that its digits are taken from where they have to be.
+    let (second, rest) = text.split_first_chunk::<19>()?;
+    let [a, b, c, d, b'-', e, f, b'-', g, h, b'T' | b't' | b' ', i, j, b':', k, l, b':', m, n] = *second else {
+        return None;
+    };
+    let digits = [a, b, c, d, e, f, g, h, i, j, k, l, m, n].map(|byte| byte.wrapping_sub(b'0'));
+    if digits.iter().fold(false, |any, digit| any | (*digit > 9)) {
         return None;
     }
-    let day = days(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
-    let (fraction, rest) = fraction(text.get(19..)?)?;
-    let time = clock(number(11, 13)?, number(14, 16)?, number(17, 19)?)? + fraction;
-    Some(day * MICROS_PER_DAY + time - offset(rest.trim_start())?)
+    let two = |at: usize| i64::from(digits[at]) * 10 + i64::from(digits[at + 1]);
+    let day = days(two(0) * 100 + two(2), two(4), two(6))?;
+    let (fraction, rest) = fraction(rest)?;
+    let time = clock(two(8), two(10), two(12))? + fraction;
+    Some(day * MICROS_PER_DAY + time - offset(rest.trim_ascii_start())?)
 }
 
 /// `05/28/2025 01:15:14`, `11/14/2025 1:48:53 AM`, `10/30/2025, 10:03:45.464 PM`; UTC.
@@ -60,7 +64,7 @@ fn american(text: &str) -> Option<i64> {
     let mut parts = time.splitn(3, ':');
     let (hour, minute, second) = (digits(parts.next()?.as_bytes())?, digits(parts.next()?.as_bytes())?, parts.next()?);
     let second_digits = second.find('.').unwrap_or(second.len());
-    let (fraction, rest) = fraction(&second[second_digits..])?;
+    let (fraction, rest) = fraction(&second.as_bytes()[second_digits..])?;
     let hour = match half.map(str::to_ascii_uppercase).as_deref() {
         None => hour,
         Some("AM") if (1..=12).contains(&hour) => hour % 12,
@@ -88,41 +92,39 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 
 fn clock(hour: i64, minute: i64, second: i64) -> Option<i64> {
     // A leap second is taken as the first of the next minute, as Unix time has it.
-    let leap = i64::from(second == 60);
-    let time =
-        NaiveTime::from_hms_opt(hour.try_into().ok()?, minute.try_into().ok()?, (second - leap).try_into().ok()?)?;
-    let since_midnight = time.signed_duration_since(NaiveTime::MIN).num_seconds();
-    Some((since_midnight + leap) * MICROS_PER_SECOND)
+    let is_real = hour < 24 && minute < 60 && second <= 60;
+    is_real.then_some((hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND)
 }
 
 /// Microseconds of an optional fraction such as `.9910000`, and what follows it.
-fn fraction(text: &str) -> Option<(i64, &str)> {
-    let Some(rest) = text.strip_prefix('.') else { return Some((0, text)) };
-    let end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-    if end == 0 || end > 9 {
-        return None;
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let (mut kept, mut digit_count) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = rest.get(digit_count) {
+        if digit_count < 6 {
+            kept = kept * 10 + i64::from(digit - b'0');
+        }
+        digit_count += 1;
     }
-    let kept = &rest.as_bytes()[..end.min(6)];
-    let scale = 10_i64.pow(u32::try_from(6 - kept.len()).ok()?);
-    Some((digits(kept)? * scale, &rest[end..]))
+    let micros = kept * [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1][digit_count.min(6)];
+    (1..=9).contains(&digit_count).then(|| (micros, &rest[digit_count..]))
 }
 
 /// Microseconds east of UTC of `Z`, `+01:00`, `-0530`, `+02`, or nothing.
-fn offset(text: &str) -> Option<i64> {
-    let (sign, rest) = match text.as_bytes().first() {
-        None => return Some(0),
-        Some(b'Z' | b'z') => return (text.len() == 1).then_some(0),
-        Some(b'+') => (1, &text[1..]),
-        Some(b'-') => (-1, &text[1..]),
-        Some(_) => return None,
-    };
-    let (hours, minutes) = match rest.len() {
-        2 => (rest, "00"),
-        4 => rest.split_at_checked(2)?,
-        5 => rest.split_once(':')?,
+fn offset(text: &[u8]) -> Option<i64> {
+    let (sign, rest) = match text {
+        [] | [b'Z' | b'z'] => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
         _ => return None,
     };
-    let (hours, minutes) = (digits(hours.as_bytes())?, digits(minutes.as_bytes())?);
+    let (hours, minutes) = match rest {
+        [_, _] => (rest, &b"00"[..]),
+        [_, _, _, _] => rest.split_at(2),
+        [_, _, b':', _, _] => (&rest[..2], &rest[3..]),
+        _ => return None,
+    };
+    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
     (hours <= 14 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60 * MICROS_PER_SECOND)
 }
 
