@@ -1,6 +1,6 @@
 //! Blocks: rows that were read along templates and are appended together, a column at a time.
 //!
-//! A builder is found once for a hundred values instead of once for each, and what all records of a
+//! A builder is found once for the values of a block instead of once for each, and what all records of a
 //! resource share is worked out once.
 
 use whocalled_types::{ResourceId, Table};
@@ -40,12 +40,12 @@ pub(crate) struct Shared {
     /// Whether such records belong to the block's table.
     pub(crate) belongs: bool,
     /// The slots that follow from it.
-    pub(crate) texts: Vec<(usize, String)>,
+    texts: Vec<(usize, String)>,
 }
 
 impl Shared {
-    /// `scope` stands in for a resource id that the records lack, and `other_category` for a category that a row of
-    /// `other` lacks; `route` tells the table of a category and a resource id in lower case.
+    /// `scope` stands in for a resource id that the records lack, and `container_category` for a category that those
+    /// of `other` lack; `route` tells the table of a category and a resource id in lower case.
     pub(crate) fn new(
         plan: &Plan,
         (category, resource_id): (Option<&str>, Option<&str>),

@@ -213,8 +213,8 @@ impl TableBuilder {
         self.row_count += 1;
     }
 
-    /// Appends the rows of a block, whose texts are ranges of `text`. The offset of `origin` is not read.
-    pub(crate) fn append_block(&mut self, plan: &Plan, block: &Block, text: &str, origin: Origin<'_>) {
+    /// Appends the rows of a block, whose texts are ranges of `text`.
+    pub(crate) fn append_block(&mut self, plan: &Plan, block: &Block, text: &str, blob: &str, generation: i32) {
         for (slot, builder) in &mut self.columns {
             match (block.shared_text(*slot), block.column(*slot)) {
                 // Follows from `caller_ip`, below.
@@ -228,9 +228,9 @@ impl TableBuilder {
         for extra in block.extras() {
             self.provenance[0].append_text(Some(extra).filter(|it| !it.is_empty()));
         }
-        self.provenance[1].append_repeated(Some(origin.blob), block.row_count);
+        self.provenance[1].append_repeated(Some(blob), block.row_count);
         if let ColumnBuilder::SmallInteger(builder) = &mut self.provenance[2] {
-            builder.append_value_n(origin.generation, block.row_count);
+            builder.append_value_n(generation, block.row_count);
         }
         if let ColumnBuilder::Integer(builder) = &mut self.provenance[3] {
             builder.append_slice(&block.offsets);

@@ -34,6 +34,17 @@ struct TableDecoder {
     builder: TableBuilder,
 }
 
+impl TableDecoder {
+    /// Appends the rows of the block, which were read from `text`.
+    fn flush(&mut self, text: &str, source: &Source) {
+        let Self { plan, block, builder, .. } = self;
+        if block.row_count > 0 {
+            builder.append_block(plan, block, text, &source.blob, source.generation);
+            block.clear();
+        }
+    }
+}
+
 /// What is known of the records of a blob before any is read.
 struct Source {
     blob: String,
@@ -168,7 +179,8 @@ impl Converter {
         if range.len() > self.limits.record_bytes_max {
             return false;
         }
-        let TableDecoder { plan, templates, block, builder } = &mut self.tables[Self::index(source.table)];
+        let decoder = &mut self.tables[Self::index(source.table)];
+        let TableDecoder { plan, templates, block, .. } = decoder;
         if !templates.read(plan, text, range, block) {
             return false;
         }
@@ -176,8 +188,8 @@ impl Converter {
         if block.shares(says).is_none() {
             // What the rows before it share, it does not: they go first, and it is read once more.
             block.abandon();
-            builder.append_block(plan, block, text, source.origin(0));
-            block.clear();
+            decoder.flush(text, source);
+            let TableDecoder { plan, templates, block, .. } = decoder;
             let routed = &mut self.routed;
             let scope = source.scope.as_deref();
             block.share(Shared::new(plan, says, scope, &source.category, |category, resource_id| {
@@ -185,6 +197,7 @@ impl Converter {
             }));
             templates.read(plan, text, range, block);
         }
+        let block = &mut decoder.block;
         let belongs = block.shares(says).is_some_and(|it| it.belongs);
         if belongs {
             block.push(signed(offset));
@@ -194,14 +207,10 @@ impl Converter {
         belongs
     }
 
-    /// Appends the rows that were read from `text`.
+    /// Appends the rows that were read from `text`; none were where it is no text.
     fn flush(&mut self, text: Option<&str>, source: &Source) {
-        let TableDecoder { plan, block, builder, .. } = &mut self.tables[Self::index(source.table)];
-        if let Some(text) = text
-            && block.row_count > 0
-        {
-            builder.append_block(plan, block, text, source.origin(0));
-            block.clear();
+        if let Some(text) = text {
+            self.tables[Self::index(source.table)].flush(text, source);
         }
     }
 

@@ -166,7 +166,7 @@ impl Shape {
                 }
                 // Longer ones may be too large, and a leading zero is none of JSON's.
                 let plain = (1..=DIGITS_MAX).contains(&digit_count) && (digit_count == 1 || bytes[sign_bytes] != b'0');
-                plain.then_some((sign_bytes + digit_count, if sign_bytes > 0 { -number } else { number }))
+                plain.then(|| (sign_bytes + digit_count, if sign_bytes > 0 { -number } else { number }))
             }
         }
     }

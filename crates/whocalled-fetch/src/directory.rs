@@ -18,8 +18,8 @@ use crate::{Counters, Error, ListedBlob};
 
 /// How many blobs a page of a listing holds, at most.
 const PAGE_BLOBS_MAX: usize = 1000;
-/// Into how many parts a walk is divided, about, and how many of them are walked at a time: what takes long is
-/// waiting for the file system, once for each of the three directories around every blob.
+/// Into how many parts a walk is divided, about, and of how many of them the first page is read at a time: what takes
+/// long is the file system, which is asked for two directories around every blob.
 const WALK_PARTS: usize = 64;
 const WALKS_AT_A_TIME: usize = 8;
 /// The subdirectory that is taken for the archive where the directory itself holds no container: a
@@ -99,13 +99,16 @@ impl Directory {
             hours,
             pending: vec![Entry::Directory(String::new())],
         };
-        let root = walk.root.clone();
-        stream::once(blocking(root, move || walk.divide()))
+        stream::once(blocking(walk.root.clone(), move || walk.divide()))
             .map_ok(|parts| stream::iter(parts).map(Ok))
             .try_flatten()
-            .map_ok(|mut part| blocking(part.root.clone(), move || part.pages()))
+            .map_ok(Walk::step)
             .try_buffered(WALKS_AT_A_TIME)
-            .map_ok(|pages| stream::iter(pages).map(Ok))
+            .map_ok(|first| {
+                stream::iter(first).flat_map(|(page, rest)| {
+                    stream::once(async { Ok(page) }).chain(stream::try_unfold(rest, Walk::step))
+                })
+            })
             .try_flatten()
             .boxed()
     }
@@ -179,15 +182,13 @@ impl Walk {
         Ok(parts)
     }
 
-    /// All blobs, in pages.
-    fn pages(&mut self) -> Result<Vec<Vec<ListedBlob>>, Error> {
-        let mut pages = Vec::new();
-        loop {
-            match self.next_page()? {
-                page if page.is_empty() => return Ok(pages),
-                page => pages.push(page),
-            }
-        }
+    /// The next page and the walk that is left; none at the end.
+    async fn step(mut self) -> Result<Option<(Vec<ListedBlob>, Self)>, Error> {
+        blocking(self.root.clone(), move || {
+            let page = self.next_page()?;
+            Ok((!page.is_empty()).then_some((page, self)))
+        })
+        .await
     }
 
     /// The next blobs; none at the end.

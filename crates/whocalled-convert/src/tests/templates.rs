@@ -95,7 +95,9 @@ fn usual(key: &str) -> &'static [&'static str] {
             r#""no address""#,
         ],
         "requestTime" | "responseTime" => &["638978186277847539", "638978186277847540"],
-        "durationMs" | "requestLength" | "promptTokens" | "resultSignature" => &["0", "-12", "200", "5000000000"],
+        "durationMs" | "requestLength" | "promptTokens" | "resultSignature" => {
+            &["0", "-12", "200", "5000000000", "9223372036854775807", "-9223372036854775808", "-99999999999999999999"]
+        }
         "objectId" | "callerObjectId" | "OBJECTID" | "correlationId" => &[
             r#""""#,
             r#""0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9""#,
