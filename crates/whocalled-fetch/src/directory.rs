@@ -110,6 +110,11 @@ impl Directory {
                 })
             })
             .try_flatten()
+            // Parts are mostly smaller than a page.
+            .map_ok(|page| stream::iter(page).map(Ok))
+            .try_flatten()
+            .try_chunks(PAGE_BLOBS_MAX)
+            .map_err(|error| error.1)
             .boxed()
     }
 
