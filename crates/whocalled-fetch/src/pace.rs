@@ -3,7 +3,9 @@
 //!
 //! The number of requests at a time follows the account's answers as TCP's window follows losses
 //! (additive increase, multiplicative decrease): an answer that says "busy" halves it, at most once
-//! for all requests that were under way by then, and each round of good answers adds one.
+//! for all requests that were under way by then, and each round of good answers adds one. As there,
+//! only a request that made use of all that was allowed shows that more might be borne (RFC 7661),
+//! and only one that was sent since the last halving.
 
 use std::{
     sync::{
@@ -87,7 +89,8 @@ impl Pace {
                     Some(state.not_before)
                 } else if (state.in_flight as f64) < state.allowed.floor() {
                     state.in_flight += 1;
-                    return Pass { pace: self, entered_at: now };
+                    let fills = state.in_flight as f64 >= state.allowed.floor();
+                    return Pass { pace: self, entered_at: now, fills };
                 } else {
                     None
                 }
@@ -119,13 +122,17 @@ impl Pace {
 pub(crate) struct Pass<'a> {
     pace: &'a Pace,
     entered_at: Instant,
+    /// Whether it was the last that was allowed at the same time.
+    fills: bool,
 }
 
 impl Pass<'_> {
     /// The request went well.
     pub(crate) fn succeeded(self) {
         let mut state = self.pace.state();
-        state.allowed = (state.allowed + 1.0 / state.allowed).min(state.allowed_max);
+        if self.fills && self.entered_at >= state.halved_at {
+            state.allowed = (state.allowed + 1.0 / state.allowed).min(state.allowed_max);
+        }
         state.budget = (state.budget + 1).min(self.pace.budget_max);
     }
 
@@ -152,6 +159,8 @@ impl Drop for Pass<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[tokio::test]
@@ -163,15 +172,49 @@ mod tests {
         first.throttled(None);
         second.throttled(None);
         assert_eq!(pace.allowed(), "8", "both were under way together");
-        for _ in 0..9 {
-            pace.enter().await.succeeded();
+        for _ in 0..2 {
+            let mut round = Vec::new();
+            while round.len() < 8 {
+                round.push(pace.enter().await);
+            }
+            for pass in round {
+                pass.succeeded();
+            }
+        }
+        assert_eq!(pace.allowed(), "8", "only the last of each eight filled what was allowed");
+        let mut under_way = VecDeque::new();
+        while under_way.len() < 8 {
+            under_way.push_back(pace.enter().await);
+        }
+        for _ in 0..16 {
+            under_way.pop_front().into_iter().for_each(Pass::succeeded);
+            under_way.push_back(pace.enter().await);
         }
         assert_eq!(pace.allowed(), "9");
+        drop(under_way);
         for _ in 0..6 {
             tokio::time::sleep(Duration::from_millis(2)).await;
             pace.enter().await.throttled(None);
         }
         assert_eq!(pace.allowed(), "1", "one is always allowed");
+    }
+
+    #[tokio::test]
+    async fn requests_from_before_a_halving_or_of_no_rush_allow_no_more() {
+        let pace = Pace::new(4, 10);
+        let mut before = Vec::new();
+        while before.len() < 4 {
+            before.push(pace.enter().await);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        before.remove(0).throttled(None);
+        for pass in before {
+            pass.succeeded();
+        }
+        for _ in 0..40 {
+            pace.enter().await.succeeded();
+        }
+        assert_eq!(pace.allowed(), "2");
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ async fn an_account_that_is_busy_is_asked_less_at_a_time() -> Result<()> {
     for hour in 0..120 {
         scene.grow(hour, 1).await?;
     }
-    let (in_flight_max, hold) = (4, Duration::from_millis(25));
+    let (in_flight_max, hold) = (4, Duration::from_millis(50));
     scene.proxy.plan(vec![Rule::always(reads, Fault::Busy { in_flight_max, hold })]);
     scene.convert_all().await?;
     let requests = scene.proxy.requests();
