@@ -118,17 +118,37 @@ impl Directory {
             .boxed()
     }
 
-    pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
-        // Blob names also come back from a lake's rows, which anyone may have written.
-        if !blob.is_plain() {
-            return Err(Error::Gone { what: format!("blob {blob}") });
-        }
-        let path = self.root.join(&blob.container).join(&blob.name);
-        let (blob, buffers) = (blob.clone(), Arc::clone(&self.buffers));
-        self.counters.count_request();
-        let bytes = blocking(path.clone(), move || read_range(&path, blob, range, &buffers)).await?;
-        self.counters.count_bytes(bytes.len());
-        Ok(bytes)
+    /// Reads files one after the other, since to hand over a small one between threads takes as long as to read it.
+    pub(crate) async fn read_all(
+        &self,
+        ranges: Vec<(BlobName, Range<u64>)>,
+    ) -> Result<Vec<Result<Bytes, Error>>, Error> {
+        let (root, counters, buffers) = (self.root.clone(), Arc::clone(&self.counters), Arc::clone(&self.buffers));
+        blocking(root.clone(), move || {
+            let length =
+                |range: &Range<u64>| usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            let lengths: Vec<usize> = ranges.iter().map(|(_, range)| length(range)).collect();
+            let total = lengths.iter().fold(0, |sum: usize, length| sum.saturating_add(*length));
+            let mut failures = Vec::with_capacity(ranges.len());
+            let bytes = buffers.filled(total, |mut rest| {
+                for ((blob, range), length) in ranges.into_iter().zip(&lengths) {
+                    let (into, others) = rest.split_at_mut(*length);
+                    rest = others;
+                    counters.count_request();
+                    let failure = read_range(&root, blob, range, into).err();
+                    counters.count_bytes(if failure.is_none() { *length } else { 0 });
+                    failures.push(failure);
+                }
+                Ok::<_, Error>(())
+            })?;
+            let mut rest = bytes;
+            let parts = failures.into_iter().zip(lengths).map(|(failure, length)| {
+                let part = rest.split_to(length);
+                failure.map_or(Ok(part), Err)
+            });
+            Ok(parts.collect())
+        })
+        .await
     }
 }
 
@@ -291,24 +311,27 @@ fn containers_in(root: &Path) -> Result<Vec<String>, Error> {
     Ok(containers)
 }
 
-fn read_range(path: &Path, blob: BlobName, range: Range<u64>, buffers: &Arc<Buffers>) -> Result<Bytes, Error> {
+/// Fills `into` with the bytes `range` of a blob.
+fn read_range(root: &Path, blob: BlobName, range: Range<u64>, into: &mut [u8]) -> Result<(), Error> {
+    // Blob names also come back from a lake's rows, which anyone may have written.
+    if !blob.is_plain() {
+        return Err(Error::Gone { what: format!("blob {blob}") });
+    }
+    let path = root.join(&blob.container).join(&blob.name);
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => Error::Gone { what: format!("blob {blob}") },
-        _ => Error::File { path: path.to_owned(), source },
+        _ => Error::File { path: path.clone(), source },
     };
     let shrank = |bytes| Error::Shrank { blob: blob.clone(), from: range.start, to: range.end, bytes };
-    let mut file = fs::File::open(path).map_err(failed)?;
+    let mut file = fs::File::open(&path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length < range.end {
         return Err(shrank(Some(length)));
     }
-    let wanted = usize::try_from(range.end - range.start).map_err(|error| failed(io::Error::other(error)))?;
     file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-    buffers.filled(wanted, |bytes| {
-        file.read_exact(bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => shrank(None),
-            _ => failed(source),
-        })
+    file.read_exact(into).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => shrank(None),
+        _ => failed(source),
     })
 }
 

@@ -210,8 +210,27 @@ impl Archive {
             return Ok(Bytes::new());
         }
         match &self.source {
-            Source::Directory(directory) => directory.read(blob, range).await,
             Source::Account(account) => account.read(blob, range).await,
+            Source::Directory(directory) => {
+                let read = directory.read_all(vec![(blob.clone(), range)]).await?;
+                // One range, one result.
+                read.into_iter().next().unwrap_or_else(|| Ok(Bytes::new()))
+            }
+        }
+    }
+
+    /// Several ranges, each as [`Archive::read`] reads it, in their order. They are held in memory together; files are
+    /// read one after the other, and an account's blobs at the same time.
+    ///
+    /// # Errors
+    /// Those of [`Archive::read`] for each range; for all of them only where the process is ending.
+    pub async fn read_all(&self, ranges: Vec<(BlobName, Range<u64>)>) -> Result<Vec<Result<Bytes, Error>>, Error> {
+        match &self.source {
+            Source::Directory(directory) => directory.read_all(ranges).await,
+            Source::Account(_) => {
+                let reads = ranges.iter().map(|(blob, range)| self.read(blob, range.clone()));
+                Ok(futures::future::join_all(reads).await)
+            }
         }
     }
 

@@ -12,15 +12,32 @@ use whocalled_types::{Limits, Table};
 use crate::Error;
 
 /// A blob to decode.
-pub(crate) struct Job {
+pub(crate) struct Blob {
     /// What is known of it.
     pub(crate) part: BlobPart,
     /// Its new bytes in order, until the sender is dropped.
     pub(crate) segments: mpsc::Receiver<Bytes>,
     /// Whether a last record without a line break is taken. Not sent means no.
     pub(crate) sealed: oneshot::Receiver<bool>,
-    /// Takes what became of it.
-    pub(crate) converted: oneshot::Sender<Converted>,
+}
+
+/// Blobs that one thread decodes, one after the other.
+struct Job {
+    blobs: Vec<Blob>,
+    report: Report,
+}
+
+/// What became of a job's blobs so far, which is sent when the job ends, however it does.
+struct Report {
+    converted: Vec<Converted>,
+    to: Option<oneshot::Sender<Vec<Converted>>>,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        // Nobody waits for it any more once the run has broken off.
+        self.to.take().map(|to| to.send(std::mem::take(&mut self.converted)));
+    }
 }
 
 /// Converters, and threads that take blobs for them from one queue: whichever is done with a blob finds the
@@ -45,10 +62,14 @@ impl Decoders {
         Self { jobs, converters }
     }
 
-    /// Has a blob decoded when its turn comes. A job that no thread is left to do drops its `converted`.
-    pub(crate) fn decode(&self, job: Job) {
+    /// Has blobs decoded when their turn comes. What became of them comes in their order, and is short where a thread
+    /// broke off with the blob that is missing, or none was left.
+    pub(crate) fn decode(&self, blobs: Vec<Blob>) -> oneshot::Receiver<Vec<Converted>> {
+        let (to, converted) = oneshot::channel();
+        let report = Report { converted: Vec::with_capacity(blobs.len()), to: Some(to) };
         // The job comes back where every thread has ended, and is dropped here.
-        drop(self.jobs.send(job));
+        drop(self.jobs.send(Job { blobs, report }));
+        converted
     }
 
     /// The rows decoded so far, by table. No blob is being decoded.
@@ -66,17 +87,17 @@ impl Decoders {
 fn work(queue: &Mutex<Receiver<Job>>, converters: &Mutex<Vec<Converter>>) {
     // One thread waits for a job, and the others for it to have got one.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    while let Ok(mut job) = next() {
+    while let Ok(Job { blobs, mut report }) = next() {
         let at_rest = converters.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // There are as many converters as threads.
         let Some(mut converter) = at_rest else { return };
-        let mut blob = converter.begin(job.part);
-        while let Some(segment) = job.segments.blocking_recv() {
-            blob.feed(&segment);
+        for mut blob in blobs {
+            let mut conversion = converter.begin(blob.part);
+            while let Some(segment) = blob.segments.blocking_recv() {
+                conversion.feed(&segment);
+            }
+            report.converted.push(conversion.finish(blob.sealed.blocking_recv().unwrap_or(false)));
         }
-        let converted = blob.finish(job.sealed.blocking_recv().unwrap_or(false));
         converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
-        // Nobody waits for it any more once the run has broken off.
-        drop(job.converted.send(converted));
     }
 }

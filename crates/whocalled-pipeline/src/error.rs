@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use whocalled_types::{BlobName, ErrorKind};
+use whocalled_types::ErrorKind;
 
 /// A failure that ends a run. What was committed before it stays committed.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,6 @@ pub enum Error {
     Decoder {
         /// The blob.
         blob: String,
-        /// How it ended.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The receipt's counts do not add up, which is a defect.
     #[error("the run does not balance: {reason}: this is a defect, please report it with the receipt")]
@@ -98,10 +95,6 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn decoder(blob: &BlobName, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Self::Decoder { blob: blob.to_string(), source }
-    }
-
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {

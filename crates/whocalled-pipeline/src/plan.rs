@@ -131,6 +131,11 @@ impl Read {
         self.upto - self.from
     }
 
+    /// How many bytes it takes to read it: the new ones and the tail before them.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.part_bytes() + self.tail_bytes()
+    }
+
     /// The whole of a blob whose committed bytes are not there any more.
     pub(crate) fn anew(self) -> Self {
         Self { generation: self.generation + 1, from: 0, framing: Framing::Unknown, tail: None, replaces: true, ..self }

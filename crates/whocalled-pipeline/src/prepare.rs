@@ -1,5 +1,6 @@
 //! Prepare: bytes of blobs to rows, on every core, in bounded memory.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::record_batch::RecordBatch;
@@ -9,10 +10,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use whocalled_convert::{BlobPart, Converted};
 use whocalled_fetch::Archive;
-use whocalled_types::{Framing, Limits, TAIL_BYTES_MAX, Table};
+use whocalled_types::{BlobName, Framing, Limits, TAIL_BYTES_MAX, Table};
 
 use crate::Error;
-use crate::decoders::{Decoders, Job};
+use crate::decoders::{Blob, Decoders};
 use crate::error::ends_run;
 use crate::plan::Read;
 
@@ -21,6 +22,9 @@ const PERMIT_BYTES: u64 = 1024;
 /// How many bytes of files are read ahead for each core. They are there at once, and what is read of them had better
 /// still be in the processor's cache when it is decoded.
 const FILE_BYTES_PER_THREAD: usize = 4 << 20;
+/// Up to how many bytes of files are read and decoded together. Between threads, handing over a file of an hour with
+/// few calls takes as long as decoding it.
+const BUNDLE_BYTES_MAX: u64 = 1 << 20;
 
 /// What became of a read.
 pub(crate) struct Outcome {
@@ -75,14 +79,33 @@ impl<'a> Preparer<'a> {
         }
     }
 
+    /// What is read together: an account's blobs each alone, since each is a request, and files up to
+    /// [`BUNDLE_BYTES_MAX`].
+    fn bundles(&self, reads: Vec<Read>) -> Vec<Vec<Read>> {
+        let bytes_max = if self.archive.is_directory() { BUNDLE_BYTES_MAX } else { 0 };
+        let mut bundles: Vec<Vec<Read>> = Vec::new();
+        let mut bytes = 0;
+        for read in reads {
+            bytes += read.held_bytes();
+            match bundles.last_mut() {
+                Some(bundle) if bytes <= bytes_max => bundle.push(read),
+                _ => {
+                    bytes = read.held_bytes();
+                    bundles.push(vec![read]);
+                }
+            }
+        }
+        bundles
+    }
+
     /// How many of those are read at a time.
-    fn concurrent_reads(&self, reads: &[Read]) -> usize {
+    fn concurrent_reads(&self, bundles: &[Vec<Read>]) -> usize {
         let concurrent_reads_max = self.limits.concurrent_reads_max;
         if !self.archive.is_directory() {
             return concurrent_reads_max;
         }
-        let bytes: u64 = reads.iter().map(Read::part_bytes).sum();
-        let average_bytes = usize::try_from(bytes / reads.len().max(1) as u64).unwrap_or(usize::MAX).max(1);
+        let bytes: u64 = bundles.iter().flatten().map(Read::held_bytes).sum();
+        let average_bytes = usize::try_from(bytes / bundles.len().max(1) as u64).unwrap_or(usize::MAX).max(1);
         let in_cache = self.thread_count * FILE_BYTES_PER_THREAD / average_bytes;
         in_cache.max(2 * self.thread_count).min(concurrent_reads_max)
     }
@@ -102,24 +125,26 @@ impl<'a> Preparer<'a> {
     ) -> Result<Prepared, Error> {
         // A failure that every other blob would share: none is begun after it.
         let broken = AtomicBool::new(false);
-        let blob = async |read: Read| -> Result<_, Error> {
+        let step = async |bundle: Vec<Read>| -> Result<Prepared, Error> {
             if broken.load(Ordering::Relaxed) || !goes_on() {
-                return Ok(Err(read));
+                return Ok(Prepared { not_begun: bundle, ..Prepared::default() });
             }
-            let outcome = self.blob(read).await?;
-            broken.fetch_or(outcome.failure.as_ref().is_some_and(ends_run), Ordering::Relaxed);
-            done(&outcome);
-            Ok(Ok(outcome))
+            let outcomes = self.outcomes(bundle).await?;
+            let breaks = |outcome: &Outcome| outcome.failure.as_ref().is_some_and(ends_run);
+            broken.fetch_or(outcomes.iter().any(breaks), Ordering::Relaxed);
+            outcomes.iter().for_each(done);
+            Ok(Prepared { outcomes, ..Prepared::default() })
         };
-        let mut prepared = Prepared::default();
-        let concurrent_reads = self.concurrent_reads(&reads);
-        let mut steps = stream::iter(reads).map(blob).buffer_unordered(concurrent_reads);
-        while let Some(step) = steps.try_next().await? {
-            match step {
-                Ok(outcome) => prepared.outcomes.push(outcome),
-                Err(read) => prepared.not_begun.push(read),
-            }
-        }
+        let bundles = self.bundles(reads);
+        let concurrent_reads = self.concurrent_reads(&bundles);
+        let steps = stream::iter(bundles).map(step).buffer_unordered(concurrent_reads);
+        let mut prepared = steps
+            .try_fold(Prepared::default(), async |mut prepared, step| {
+                prepared.outcomes.extend(step.outcomes);
+                prepared.not_begun.extend(step.not_begun);
+                Ok(prepared)
+            })
+            .await?;
         prepared.outcomes.sort_by(|left, right| left.read.blob.name.cmp(&right.read.blob.name));
         Ok(prepared)
     }
@@ -129,52 +154,54 @@ impl<'a> Preparer<'a> {
         self.decoders.rows()
     }
 
-    async fn blob(&self, read: Read) -> Result<Outcome, Error> {
-        // Taken once and for the whole blob, since a task that waits for more while it holds some
+    /// Reads and decodes what is read together.
+    async fn outcomes(&self, bundle: Vec<Read>) -> Result<Vec<Outcome>, Error> {
+        // Taken once and for the whole bundle, since a task that waits for more while it holds some
         // could wait for ever. One segment is being decoded, one waits, and one is on its way.
-        let tail_bytes = read.tail_bytes();
-        let held = (read.part_bytes() + tail_bytes).min(3 * self.limits.segment_bytes_max as u64);
+        let held: u64 = bundle.iter().map(Read::held_bytes).sum();
+        let held = held.min(3 * self.limits.segment_bytes_max as u64);
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
         let _permit = self.bytes_in_flight.acquire_many(permits).await;
 
-        let first = match self.segment(&read, read.from - tail_bytes).await {
-            Ok(first) => first,
-            Err(failure) => return Ok(Outcome { read, anew: None, converted: None, failure: Some(failure) }),
-        };
-        let Some((tail_bytes, hash)) = read.tail.clone() else {
-            return self.decode(read, Bytes::new(), first).await;
-        };
-        let (tail, rest) = split(&first, tail_bytes);
-        let anew = match () {
-            () if tail_hash(&tail) != hash => Anew::Rewritten,
-            () if read.framing == Framing::Lines && goes_on(&tail, &rest) => Anew::TakenBack,
-            () => return self.decode(read, tail, rest).await,
-        };
-        Ok(Outcome { read, anew: Some(anew), converted: None, failure: None })
+        let ranges = bundle.iter().map(|read| self.segment(read, read.from - read.tail_bytes()));
+        let firsts = self.archive.read_all(ranges.collect()).await?;
+        let mut outcomes = Vec::new();
+        let (mut blobs, mut feeds) = (Vec::new(), Vec::new());
+        for (read, first) in bundle.into_iter().zip(firsts) {
+            match begin(read, first) {
+                Ok((blob, feed)) => {
+                    blobs.push(blob);
+                    feeds.push(feed);
+                }
+                Err(outcome) => outcomes.push(outcome),
+            }
+        }
+        let converted = self.decoders.decode(blobs);
+        let mut fed = Vec::with_capacity(feeds.len());
+        for feed in feeds {
+            fed.push(self.feed(feed).await);
+        }
+        // Not sent by a process that ends.
+        let mut converted = converted.await.unwrap_or_default().into_iter();
+        for (read, failure) in fed {
+            let Some(converted) = converted.next() else {
+                return Err(Error::Decoder { blob: read.blob.name.to_string() });
+            };
+            outcomes.push(Outcome { read, anew: None, converted: Some(converted), failure });
+        }
+        Ok(outcomes)
     }
 
-    /// The next bytes of a blob from `at` on, at most a segment of them.
-    async fn segment(&self, read: &Read, at: u64) -> Result<Bytes, whocalled_fetch::Error> {
+    /// Where the next bytes of a blob are from `at` on, at most a segment of them.
+    fn segment(&self, read: &Read, at: u64) -> (BlobName, Range<u64>) {
         // The first one holds the whole tail, and something after it.
         let length = (self.limits.segment_bytes_max as u64).max(2 * TAIL_BYTES_MAX);
-        let end = read.upto.min(at + length);
-        self.archive.read(&read.blob.name, at..end).await
+        (read.blob.name.clone(), at..read.upto.min(at + length))
     }
 
-    /// Decodes a blob from its first new bytes on, fetching a segment ahead.
-    async fn decode(&self, read: Read, tail: Bytes, first: Bytes) -> Result<Outcome, Error> {
-        let part = BlobPart {
-            name: read.blob.name.clone(),
-            generation: read.generation,
-            from: read.from,
-            framing: read.framing,
-            tail: tail.to_vec(),
-        };
-        let (segments, received) = mpsc::channel::<Bytes>(1);
-        let (seal, sealed) = oneshot::channel();
-        let (converted, decoded) = oneshot::channel();
-        self.decoders.decode(Job { part, segments: received, sealed, converted });
-
+    /// Gives a blob's bytes to its decoder, fetching a segment ahead; gives what kept it from giving all.
+    async fn feed(&self, feed: Feed) -> (Read, Option<whocalled_fetch::Error>) {
+        let Feed { read, first, segments, seal } = feed;
         let mut at = read.from + first.len() as u64;
         let mut next = Ok(first);
         let failure = loop {
@@ -187,15 +214,51 @@ impl<'a> Preparer<'a> {
                     }
                 }
             }
-            next = self.segment(&read, at).await;
+            let (blob, range) = self.segment(&read, at);
+            next = self.archive.read(&blob, range).await;
             at += next.as_ref().map_or(0, |segment| segment.len() as u64);
         };
         drop(segments);
         // Not sent means not sealed; the receiver copes with both.
         let _ = seal.send(read.sealed && failure.is_none() && read.upto == read.blob.bytes);
-        let converted = decoded.await.map_err(|source| Error::decoder(&read.blob.name, source.into()))?;
-        Ok(Outcome { read, anew: None, converted: Some(converted), failure })
+        (read, failure)
     }
+}
+
+/// What is left to be given to a blob's decoder.
+struct Feed {
+    read: Read,
+    first: Bytes,
+    segments: mpsc::Sender<Bytes>,
+    seal: oneshot::Sender<bool>,
+}
+
+/// Compares a blob's tail with the committed one, and begins what follows it; or says what became of the read already.
+fn begin(read: Read, first: Result<Bytes, whocalled_fetch::Error>) -> Result<(Blob, Feed), Outcome> {
+    let over = |read, anew, failure| Outcome { read, anew, converted: None, failure };
+    let first = match first {
+        Ok(first) => first,
+        Err(failure) => return Err(over(read, None, Some(failure))),
+    };
+    let (tail, first) = split(&first, read.tail_bytes());
+    if let Some((_, hash)) = &read.tail {
+        if tail_hash(&tail) != *hash {
+            return Err(over(read, Some(Anew::Rewritten), None));
+        }
+        if read.framing == Framing::Lines && goes_on(&tail, &first) {
+            return Err(over(read, Some(Anew::TakenBack), None));
+        }
+    }
+    let part = BlobPart {
+        name: read.blob.name.clone(),
+        generation: read.generation,
+        from: read.from,
+        framing: read.framing,
+        tail: tail.to_vec(),
+    };
+    let (segments, received) = mpsc::channel(1);
+    let (seal, sealed) = oneshot::channel();
+    Ok((Blob { part, segments: received, sealed }, Feed { read, first, segments, seal }))
 }
 
 /// Whether the line that `tail` ends in, if it ends in one, goes on with more than white space.

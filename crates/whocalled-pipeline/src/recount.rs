@@ -133,7 +133,7 @@ impl<'a> Recounter<'a> {
             }
         }
         drop(segments);
-        let (converted, lent) = decoding.await.map_err(|source| Error::decoder(&blob, source.into()))?;
+        let (converted, lent) = decoding.await.map_err(|_panicked| Error::Decoder { blob: blob.to_string() })?;
         *converter = lent;
         Ok(converted)
     }

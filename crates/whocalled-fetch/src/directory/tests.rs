@@ -82,6 +82,21 @@ async fn reads_exactly_the_range() {
 }
 
 #[tokio::test]
+async fn reads_several_ranges_and_says_of_each_what_is_wrong() {
+    let root = TempDir::new().unwrap();
+    write(root.path(), "insights-logs-audit/a", "0123456789");
+    write(root.path(), "insights-logs-audit/b", "abc");
+    let archive = open(root.path()).await.unwrap();
+    let ranges = [("a", 2..5), ("gone", 0..4), ("b", 0..3), ("b", 1..9), ("../b", 0..1), ("a", 5..5), ("a", 9..10)];
+    let ranges = ranges.into_iter().map(|(name, range)| (blob(name), range)).collect();
+    let read = archive.read_all(ranges).await.unwrap();
+    let shown: Vec<_> = read.iter().map(|it| it.as_ref().map_err(Error::kind).map(AsRef::as_ref)).collect();
+    let skip = Err(ErrorKind::Skip);
+    assert_eq!(shown, [Ok(&b"234"[..]), skip, Ok(b"abc"), skip, skip, Ok(b""), Ok(b"9")]);
+    assert_eq!(archive.traffic().read_bytes, 7);
+}
+
+#[tokio::test]
 async fn finds_the_archive_beside_a_truth_and_around_a_container() {
     let root = TempDir::new().unwrap();
     write(root.path(), "archive/insights-logs-audit/a", "");
