@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use arrow::record_batch::RecordBatch;
 use chrono::{Datelike, NaiveDate};
+use memchr::memmem;
 use whocalled_types::{BlobName, BlobScope, Framing, Limits, TAIL_BYTES_MAX, Table};
 
 use crate::block::{self, Block, Shared};
@@ -325,21 +326,28 @@ impl BlobConverter<'_> {
         self.converted
     }
 
-    fn take(&mut self, bytes: &[u8], end: End) {
-        let bytes = match self.oversize {
-            Some(_) => match self.pass_oversize(bytes) {
-                Some(rest) => rest,
-                None => return,
-            },
-            None => bytes,
-        };
-        let carry = std::mem::take(&mut self.carry);
-        if carry.is_empty() {
-            self.frame(bytes, end);
-        } else {
-            let mut joined = carry;
-            joined.extend_from_slice(bytes);
-            self.frame(&joined, end);
+    fn take(&mut self, mut bytes: &[u8], end: End) {
+        loop {
+            if self.oversize.is_some() {
+                let Some(rest) = self.pass_oversize(bytes) else { return };
+                bytes = rest;
+            }
+            if self.carry.is_empty() {
+                return self.frame(bytes, end);
+            }
+            // Of lines, only the one that is begun is put together. What ends in a brace opens no wrapper, so that
+            // nothing depends on what follows it.
+            let (begun, rest) = match self.converted.framing {
+                Framing::Lines => memmem::find(bytes, b"}\n").map_or((bytes, &[][..]), |at| bytes.split_at(at + 2)),
+                _ => (bytes, &[][..]),
+            };
+            let mut joined = std::mem::take(&mut self.carry);
+            joined.extend_from_slice(begun);
+            if rest.is_empty() {
+                return self.frame(&joined, end);
+            }
+            self.frame(&joined, End::Open);
+            bytes = rest;
         }
     }
 

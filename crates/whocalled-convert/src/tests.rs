@@ -71,7 +71,7 @@ fn pieces_of_any_size_give_the_same_rows_and_position() {
     assert_eq!((expected.0.row_count, expected.0.reject_count), (3, 1));
     assert_eq!(expected.0.position as usize, text.len() - "{\"torn".len());
     assert!(text.as_bytes()[..expected.0.position as usize].ends_with(&expected.0.tail));
-    for piece_bytes in [1, 2, 7, 64, 300] {
+    for piece_bytes in [1, 2, 7, 64, 300, 450, 700] {
         let found = convert(&text, piece_bytes, false);
         assert_eq!(found.0, expected.0, "pieces of {piece_bytes}");
         assert_eq!(offsets(&found.1, Table::RequestResponse), offsets(&expected.1, Table::RequestResponse));

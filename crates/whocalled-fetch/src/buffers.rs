@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// How many idle buffers are kept; each is as long as the longest read it served.
+/// How many idle buffers are kept; each is at most twice as long as the longest read.
 const IDLE_BUFFERS_MAX: usize = 8;
 
 /// The idle buffers.
@@ -22,10 +22,11 @@ impl Buffers {
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<Bytes, E> {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut lent = Lent { buffer: idle.unwrap_or_default(), length, home: Arc::clone(self) };
-        if lent.buffer.len() < length {
-            lent.buffer.resize(length, 0);
-        }
+        // One that is too short is let go: to lengthen it would copy what nobody wants any more. Lengths are powers of
+        // two, so that files of nearly the same length are not each a little too long.
+        let long_enough = idle.filter(|buffer| buffer.len() >= length);
+        let buffer = long_enough.unwrap_or_else(|| vec![0; length.checked_next_power_of_two().unwrap_or(length)]);
+        let mut lent = Lent { buffer, length, home: Arc::clone(self) };
         fill(&mut lent.buffer[..length])?;
         Ok(Bytes::from_owner(lent))
     }

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use deltalake::kernel::{Add, Remove};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use uuid::Uuid;
 
 use crate::Error;
@@ -157,7 +157,7 @@ fn check_required(layout: &Layout, field: &Field, arrays: &Vec<ArrayRef>) -> Res
 
 /// A Parquet file that is not in the storage yet.
 pub(crate) struct Encoded {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: PutPayload,
     pub(crate) row_count: u64,
     pub(crate) statistics: String,
 }
@@ -224,16 +224,16 @@ async fn put(
 ) -> Result<Written, Error> {
     let path = new_path(date, label);
     let place = object_path(directory, &path);
-    let bytes = encoded.bytes.len() as u64;
+    let bytes = encoded.bytes.content_length();
     let failed = |error| Error::write(place.to_string(), error);
-    if encoded.bytes.len() <= SINGLE_PUT_BYTES_MAX {
-        store.put(&place, encoded.bytes.into()).await.map_err(failed)?;
+    if bytes <= SINGLE_PUT_BYTES_MAX {
+        store.put(&place, encoded.bytes).await.map_err(failed)?;
     } else {
         let mut upload = WriteMultipart::new(store.put_multipart(&place).await.map_err(failed)?);
-        upload.put(encoded.bytes.into());
+        encoded.bytes.into_iter().for_each(|block| upload.put(block));
         upload.finish().await.map_err(failed)?;
     }
-    Ok(Written { add: add(path, date, bytes, encoded.statistics, now)?, row_count: encoded.row_count })
+    Ok(Written { add: add(path, date, bytes as u64, encoded.statistics, now)?, row_count: encoded.row_count })
 }
 
 /// A path in its table that was never used before.

@@ -1,10 +1,12 @@
 //! Encoding of rows as Parquet, on every core.
 
+use std::io;
 use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::datatypes::{DataType, Field};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::PutPayloadMut;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -22,6 +24,8 @@ use crate::statistics;
 
 /// How many rows a row group has at most: enough to compress well, few enough to skip well.
 pub(crate) const ROW_GROUP_ROWS: usize = 256 << 10;
+/// In blocks of how many bytes an encoded file is held, so that none moves while the file grows.
+const FILE_BLOCK_BYTES: usize = 1 << 20;
 /// How many rows of a column are gathered and encoded at a time.
 const CHUNK_ROWS: usize = 16 << 10;
 /// How many bytes the distinct values of a column may have together for it to be written as labels.
@@ -39,8 +43,8 @@ pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> 
     let columns_at_a_time = 2 * tokio::runtime::Handle::current().metrics().num_workers().max(1);
     let schema = ArrowSchemaConverter::new().convert(&unwritten.schema).map_err(failed)?;
     let properties = Arc::new(properties(&unwritten.layout, order.len()));
-    let mut bytes = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut bytes, schema.root_schema_ptr(), properties).map_err(failed)?;
+    let mut file = File(PutPayloadMut::new().with_block_size(FILE_BLOCK_BYTES));
+    let mut writer = SerializedFileWriter::new(&mut file, schema.root_schema_ptr(), properties).map_err(failed)?;
     let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&unwritten.schema));
     let order = Arc::new(order);
     for start in (0..order.len()).step_by(ROW_GROUP_ROWS) {
@@ -71,7 +75,21 @@ pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> 
         ));
     }
     let statistics = statistics::of_file(&unwritten.layout, &metadata)?;
-    Ok(Encoded { bytes, row_count, statistics })
+    Ok(Encoded { bytes: file.0.freeze(), row_count, statistics })
+}
+
+/// The bytes of a file that is being written.
+struct File(PutPayloadMut);
+
+impl io::Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An encoded column of a row group.
@@ -81,7 +99,7 @@ enum Chunk {
 }
 
 impl Chunk {
-    fn append_to(self, rows: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>) -> ParquetResult<()> {
+    fn append_to(self, rows: &mut SerializedRowGroupWriter<'_, &mut File>) -> ParquetResult<()> {
         match self {
             Self::Arrow(chunk) => chunk.append_to_row_group(rows),
             Self::Label(chunk) => rows.append_column(&chunk.bytes, chunk.close),
