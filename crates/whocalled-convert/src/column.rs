@@ -113,12 +113,11 @@ impl ColumnBuilder {
         }
     }
 
-    /// The column; the builder begins anew, with room for as many rows, since the next batch is mostly as
-    /// large and growing step by step would copy it several times.
+    /// The column; the builder begins anew, with room for the next batch.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Text(builder) => {
-                let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
+                let next = StringBuilder::with_capacity(room(builder.len()), room(builder.values_slice().len()));
                 Arc::new(std::mem::replace(builder, next).finish())
             }
             Self::Label(builder) => Arc::new(builder.finish()?),
@@ -133,10 +132,16 @@ impl ColumnBuilder {
     }
 }
 
+/// The room to make for a batch after one of that length: the next is mostly about as large, and where one is a little
+/// larger, growing would copy all of it. Pages that are not written to cost nothing.
+pub(crate) fn room(length: usize) -> usize {
+    length + length / 4
+}
+
 fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {
     let row_count = builder.len();
     let array = builder.finish();
-    *builder = PrimitiveBuilder::with_capacity(row_count).with_data_type(array.data_type().clone());
+    *builder = PrimitiveBuilder::with_capacity(room(row_count)).with_data_type(array.data_type().clone());
     array
 }
 

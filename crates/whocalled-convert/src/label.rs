@@ -9,6 +9,8 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
+use crate::column::room;
+
 /// How many values are found without hashing them whole; a power of two.
 const RECENT: usize = 256;
 /// The code of NULL while building.
@@ -142,8 +144,7 @@ impl LabelBuilder {
         if nulls.is_some() {
             codes.iter_mut().for_each(|code| *code = (*code).max(0));
         }
-        // The next batch has about as many rows.
-        *self = Self { codes: Vec::with_capacity(codes.len()), ..Self::new() };
+        *self = Self { codes: Vec::with_capacity(room(codes.len())), ..Self::new() };
         let keys = PrimitiveArray::try_new(ScalarBuffer::from(codes), nulls)?;
         // A column without any value still needs one for its codes to point at.
         let values = if values.is_empty() { StringArray::from(vec![""]) } else { values };

@@ -173,7 +173,7 @@ impl<'a> Preparer<'a> {
                     blobs.push(blob);
                     feeds.push(feed);
                 }
-                Err(outcome) => outcomes.push(outcome),
+                Err(outcome) => outcomes.push(*outcome),
             }
         }
         let converted = self.decoders.decode(blobs);
@@ -234,8 +234,8 @@ struct Feed {
 }
 
 /// Compares a blob's tail with the committed one, and begins what follows it; or says what became of the read already.
-fn begin(read: Read, first: Result<Bytes, whocalled_fetch::Error>) -> Result<(Blob, Feed), Outcome> {
-    let over = |read, anew, failure| Outcome { read, anew, converted: None, failure };
+fn begin(read: Read, first: Result<Bytes, whocalled_fetch::Error>) -> Result<(Blob, Feed), Box<Outcome>> {
+    let over = |read, anew, failure| Box::new(Outcome { read, anew, converted: None, failure });
     let first = match first {
         Ok(first) => first,
         Err(failure) => return Err(over(read, None, Some(failure))),
