@@ -18,6 +18,7 @@ use whocalled_types::Limits;
 use crate::{
     Auth, AuthKind, Counters, Error, RetryPolicy, Secret,
     auth::token_credential,
+    buffers::Buffers,
     error::Cause,
     location::AccountUrl,
     pace::{Pace, Pass},
@@ -39,6 +40,7 @@ pub(crate) struct Account {
     counters: Arc<Counters>,
     policy: RetryPolicy,
     pace: Pace,
+    buffers: Arc<Buffers>,
 }
 
 impl Account {
@@ -101,6 +103,7 @@ impl Account {
             sas_expires_at,
             counters,
             pace: Pace::new(Limits::STANDARD.concurrent_reads_max, policy.budget),
+            buffers: Arc::default(),
             policy,
         })
     }

@@ -130,18 +130,17 @@ impl Directory {
             let lengths: Vec<usize> = ranges.iter().map(|(_, range)| length(range)).collect();
             let total = lengths.iter().fold(0, |sum: usize, length| sum.saturating_add(*length));
             let mut failures = Vec::with_capacity(ranges.len());
-            let bytes = buffers.filled(total, |mut rest| {
-                for ((blob, range), length) in ranges.into_iter().zip(&lengths) {
-                    let (into, others) = rest.split_at_mut(*length);
-                    rest = others;
-                    counters.count_request();
-                    let failure = read_range(&root, blob, range, into).err();
-                    counters.count_bytes(if failure.is_none() { *length } else { 0 });
-                    failures.push(failure);
-                }
-                Ok::<_, Error>(())
-            })?;
-            let mut rest = bytes;
+            let mut buffer = buffers.lend(total);
+            let mut rest = buffer.as_mut();
+            for ((blob, range), length) in ranges.into_iter().zip(&lengths) {
+                let (into, others) = rest.split_at_mut(*length);
+                rest = others;
+                counters.count_request();
+                let failure = read_range(&root, blob, range, into).err();
+                counters.count_bytes(if failure.is_none() { *length } else { 0 });
+                failures.push(failure);
+            }
+            let mut rest = buffer.freeze();
             let parts = failures.into_iter().zip(lengths).map(|(failure, length)| {
                 let part = rest.split_to(length);
                 failure.map_or(Ok(part), Err)

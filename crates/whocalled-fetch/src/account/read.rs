@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, ops::Range};
 
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_storage_blob::{BlobClient, models::BlobClientDownloadOptions};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use whocalled_types::BlobName;
 
@@ -29,21 +29,24 @@ impl Account {
         let what = format!("blob {blob}");
         let wanted = usize::try_from(range.end - range.start)
             .map_err(|_| self.nonsense(&what, "the range is larger than the memory"))?;
-        let mut bytes = BytesMut::with_capacity(wanted);
+        let mut bytes = self.buffers.lend(wanted);
+        let mut received = 0;
         let mut trial = Trial::new(&self.policy, &what);
         loop {
-            let received = bytes.len();
-            let from = range.start + received as u64;
-            let Err(broken) = self.receive(&client, blob, from..range.end, &mut bytes).await else {
+            let before = received;
+            let from = range.start + before as u64;
+            let Err(broken) =
+                self.receive(&client, blob, from..range.end, &mut bytes.as_mut()[before..], &mut received).await
+            else {
                 return Ok(bytes.freeze());
             };
-            if bytes.len() > received {
+            if received > before {
                 trial.progressed();
             }
             let (verdict, error) = match broken {
                 Broken::Answer(verdict, error) => (verdict, error),
                 Broken::Body(source) => {
-                    let what = format!("{what} at byte {}", range.start + bytes.len() as u64);
+                    let what = format!("{what} at byte {}", range.start + received as u64);
                     (Verdict::Transient(None), Error::Interrupted { what, attempt_count: 1, source })
                 }
             };
@@ -51,20 +54,20 @@ impl Account {
         }
     }
 
-    /// Asks once for `range` and appends what comes of it to `bytes`.
+    /// Asks once for `range`, fills `into` from its beginning with what comes of it, and counts that in `received`.
     async fn receive(
         &self,
         client: &BlobClient,
         blob: &BlobName,
         range: Range<u64>,
-        bytes: &mut BytesMut,
+        mut into: &mut [u8],
+        received: &mut usize,
     ) -> Result<(), Broken> {
-        let mut missing = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         // One partition as large as the range, so that one request goes out for it.
         let options = BlobClientDownloadOptions {
             range: Some(range.clone().into()),
             parallel: NonZeroUsize::new(1),
-            partition_size: NonZeroUsize::new(missing),
+            partition_size: NonZeroUsize::new(into.len()),
             ..BlobClientDownloadOptions::default()
         };
         let (pass, answer) = self
@@ -73,7 +76,7 @@ impl Account {
             .map_err(|error| Broken::Answer(Verdict::of(&error), self.read_failure(error, blob, &range)))?;
         self.check_answer(&answer.headers, blob, &range).map_err(|error| Broken::Answer(Verdict::Final, error))?;
         let mut body = answer.body;
-        while missing > 0 {
+        while !into.is_empty() {
             let stall_max = self.policy.stall_max;
             let chunk = match tokio::time::timeout(stall_max, body.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
@@ -83,10 +86,11 @@ impl Account {
                     return Err(Broken::Body(Cause::new(format!("no byte within {} s", stall_max.as_secs_f32()))));
                 }
             };
-            let taken = chunk.len().min(missing);
-            bytes.extend_from_slice(&chunk[..taken]);
-            self.counters.count_bytes(taken);
-            missing -= taken;
+            let (filled, rest) = into.split_at_mut(chunk.len().min(into.len()));
+            filled.copy_from_slice(&chunk[..filled.len()]);
+            self.counters.count_bytes(filled.len());
+            *received += filled.len();
+            into = rest;
         }
         pass.succeeded();
         Ok(())
