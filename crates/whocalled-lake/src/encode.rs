@@ -40,7 +40,7 @@ const WITHOUT_DICTIONARY: [&str; 2] = ["correlation_id", "extra"];
 pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> Result<Encoded, Error> {
     let table = &unwritten.layout.table;
     let failed = |source| Error::Parquet { path: format!("new file of {table}"), source };
-    let columns_at_a_time = 2 * tokio::runtime::Handle::current().metrics().num_workers().max(1);
+    let columns_at_a_time = tokio::runtime::Handle::current().metrics().num_workers().max(1);
     let schema = ArrowSchemaConverter::new().convert(&unwritten.schema).map_err(failed)?;
     let properties = Arc::new(properties(&unwritten.layout, order.len()));
     let mut file = File(PutPayloadMut::new().with_block_size(FILE_BLOCK_BYTES));

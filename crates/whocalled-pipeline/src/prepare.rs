@@ -22,9 +22,9 @@ const PERMIT_BYTES: u64 = 1024;
 /// How many bytes of files are read ahead for each core. They are there at once, and what is read of them had better
 /// still be in the processor's cache when it is decoded.
 const FILE_BYTES_PER_THREAD: usize = 4 << 20;
-/// Up to how many bytes of files are read and decoded together. Between threads, handing over a file of an hour with
-/// few calls takes as long as decoding it.
-const BUNDLE_BYTES_MAX: u64 = 1 << 20;
+/// How many bytes of files are read at a time: a piece of a large one, or several small ones, since to hand over a file
+/// of an hour with few calls between threads takes as long as to decode it.
+const FILE_BYTES_AT_A_TIME: u64 = 1 << 20;
 
 /// What became of a read.
 pub(crate) struct Outcome {
@@ -80,9 +80,9 @@ impl<'a> Preparer<'a> {
     }
 
     /// What is read together: an account's blobs each alone, since each is a request, and files up to
-    /// [`BUNDLE_BYTES_MAX`].
+    /// [`FILE_BYTES_AT_A_TIME`].
     fn bundles(&self, reads: Vec<Read>) -> Vec<Vec<Read>> {
-        let bytes_max = if self.archive.is_directory() { BUNDLE_BYTES_MAX } else { 0 };
+        let bytes_max = if self.archive.is_directory() { FILE_BYTES_AT_A_TIME } else { 0 };
         let mut bundles: Vec<Vec<Read>> = Vec::new();
         let mut bytes = 0;
         for read in reads {
@@ -159,7 +159,7 @@ impl<'a> Preparer<'a> {
         // Taken once and for the whole bundle, since a task that waits for more while it holds some
         // could wait for ever. One segment is being decoded, one waits, and one is on its way.
         let held: u64 = bundle.iter().map(Read::held_bytes).sum();
-        let held = held.min(3 * self.limits.segment_bytes_max as u64);
+        let held = held.min(3 * self.segment_bytes());
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
         let _permit = self.bytes_in_flight.acquire_many(permits).await;
 
@@ -194,9 +194,14 @@ impl<'a> Preparer<'a> {
 
     /// Where the next bytes of a blob are from `at` on, at most a segment of them.
     fn segment(&self, read: &Read, at: u64) -> (BlobName, Range<u64>) {
+        (read.blob.name.clone(), at..read.upto.min(at + self.segment_bytes()))
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        let bytes = self.limits.segment_bytes_max as u64;
+        let bytes = if self.archive.is_directory() { bytes.min(FILE_BYTES_AT_A_TIME) } else { bytes };
         // The first one holds the whole tail, and something after it.
-        let length = (self.limits.segment_bytes_max as u64).max(2 * TAIL_BYTES_MAX);
-        (read.blob.name.clone(), at..read.upto.min(at + length))
+        bytes.max(2 * TAIL_BYTES_MAX)
     }
 
     /// Gives a blob's bytes to its decoder, fetching a segment ahead; gives what kept it from giving all.
