@@ -15,11 +15,15 @@ pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 impl Buffers {
     /// A buffer of that length, with anything in it.
     pub(crate) fn lend(self: &Arc<Self>, length: usize) -> Lent {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // One that is too short is let go: to lengthen it would copy what nobody wants any more. Lengths are powers of
-        // two, so that reads of nearly the same length are not each a little too long.
-        let long_enough = idle.filter(|buffer| buffer.len() >= length);
-        let buffer = long_enough.unwrap_or_else(|| vec![0; length.checked_next_power_of_two().unwrap_or(length)]);
+        let idle = {
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let long_enough = (0..idle.len()).filter(|index| idle[*index].len() >= length);
+            let shortest = long_enough.min_by_key(|index| idle[*index].len());
+            shortest.map(|index| idle.swap_remove(index))
+        };
+        // Lengths are powers of two, so that reads of nearly the same length share buffers.
+        let new_length = length.checked_next_power_of_two().unwrap_or(length);
+        let buffer = idle.unwrap_or_else(|| vec![0; new_length]);
         Lent { buffer, length, home: Arc::clone(self) }
     }
 }
@@ -53,8 +57,11 @@ impl AsRef<[u8]> for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut idle = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_BUFFERS_MAX {
-            idle.push(std::mem::take(&mut self.buffer));
+        idle.push(std::mem::take(&mut self.buffer));
+        if idle.len() > IDLE_BUFFERS_MAX
+            && let Some(shortest) = (0..idle.len()).min_by_key(|index| idle[*index].len())
+        {
+            idle.swap_remove(shortest);
         }
     }
 }
