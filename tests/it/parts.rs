@@ -1,7 +1,8 @@
-//! Blobs larger than a batch: committed in parts, interrupted between them, rewritten between them.
+//! Blobs larger than a batch: committed in parts, interrupted between them, rewritten between them. And files so
+//! small that many are read together: what befalls one of them befalls no other.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +13,7 @@ use whocalled_lake::{Lake, LakeLocation, StorageOptions};
 use whocalled_pipeline::{FindingKind, Options, Progress, Receipt, Selection, run, table_specs};
 use whocalled_types::Limits;
 
-const BLOB: &str = "insights-logs-trace/resourceId=/S/y=2026/m=11/d=01/h=13/m=00/PT1H.json";
+const HOUR: u32 = 13;
 
 /// After every file's time, and within the time that a blob stays open.
 fn now() -> DateTime<Utc> {
@@ -25,31 +26,47 @@ fn lines(count: usize) -> String {
         .collect()
 }
 
-fn write(at: &Path, text: &str) {
-    let path = at.join("archive").join(BLOB);
+fn blob(at: &Path, hour: u32) -> PathBuf {
+    at.join(format!("archive/insights-logs-trace/resourceId=/S/y=2026/m=11/d=01/h={hour:02}/m=00/PT1H.json"))
+}
+
+fn write_hour(at: &Path, hour: u32, text: &str) {
+    let path = blob(at, hour);
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     fs::write(path, text).expect("a blob");
 }
 
+fn write(at: &Path, text: &str) {
+    write_hour(at, HOUR, text);
+}
+
 /// Converts with batches of 500 bytes; `committed` is told each batch, and may ask to stop.
 async fn convert(at: &Path, committed: impl Fn(i64) -> bool + Send + Sync + 'static) -> Receipt {
+    let limits = Limits { batch_bytes_max: 500, segment_bytes_max: 200, ..Limits::STANDARD };
+    convert_within(at, limits, move |progress| match progress {
+        Progress::Committed { batch, .. } => committed(batch),
+        _ => false,
+    })
+    .await
+}
+
+/// Converts; `told` is told how far it is, and may ask to stop.
+async fn convert_within(at: &Path, limits: Limits, told: impl Fn(Progress) -> bool + Send + Sync + 'static) -> Receipt {
     let location = |name: &str| at.join(name).to_str().expect("a path").to_owned();
     let archive = Archive::open(&location("archive"), Auth::default(), now()).await.expect("an archive");
     let lake = LakeLocation::parse(&location("lake")).expect("a location");
     let mut lake = Lake::open_or_create(lake, StorageOptions::default(), &table_specs(), now()).await.expect("a lake");
     let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
+    let asked = Arc::clone(&stop);
     let options = Options {
         run_id: "test".to_owned(),
         selection: Selection::default(),
         seal_after: TimeDelta::hours(3),
-        limits: Limits { batch_bytes_max: 500, segment_bytes_max: 200, ..Limits::STANDARD },
+        limits,
         thread_count: 2,
         clock: Arc::new(now),
         progress: Arc::new(move |progress| {
-            if let Progress::Committed { batch, .. } = progress {
-                told.fetch_or(committed(batch), Ordering::Relaxed);
-            }
+            asked.fetch_or(told(progress), Ordering::Relaxed);
         }),
         stop,
     };
@@ -95,4 +112,30 @@ async fn a_blob_rewritten_at_length_is_read_anew_in_parts() {
     assert_eq!((receipt.rows, receipt.bytes_left.total(), receipt.bytes_already_committed), (60, 0, 0));
     assert_eq!(receipt.findings.iter().map(|it| it.kind).collect::<Vec<_>>(), [FindingKind::Rewritten]);
     assert!(receipt.batches.len() > 5, "{:?}", receipt.batches);
+}
+
+#[tokio::test]
+async fn of_files_read_together_each_fails_alone() {
+    let scratch = TempDir::new().expect("a scratch directory");
+    let at = scratch.path().to_owned();
+    (0..24).for_each(|hour| write_hour(&at, hour, &lines(3)));
+    // After they were listed, and before they are read.
+    let (gone, short) = (blob(&at, 5), blob(&at, 17));
+    let first = convert_within(&at, Limits::STANDARD, move |progress| {
+        if matches!(progress, Progress::Planned { .. }) {
+            fs::remove_file(&gone).expect("a blob");
+            fs::write(&short, lines(1)).expect("a blob");
+        }
+        false
+    })
+    .await;
+    let lost_bytes = 2 * lines(3).len() as u64;
+    assert_eq!((first.rows, first.bytes_left.gone, first.bytes_left.total()), (22 * 3, lost_bytes, lost_bytes));
+
+    // All grow but for one, which is rewritten.
+    (0..24).for_each(|hour| write_hour(&at, hour, &lines(4)));
+    write_hour(&at, 9, &lines(4).replace("13:00", "13:30"));
+    let second = convert_within(&at, Limits::STANDARD, |_| false).await;
+    assert_eq!(second.findings.iter().map(|it| it.kind).collect::<Vec<_>>(), [FindingKind::Rewritten]);
+    assert_eq!((second.rows, second.failures.len(), second.bytes_left.total()), (21 + 3 * 4, 0, 0));
 }
