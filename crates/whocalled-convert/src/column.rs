@@ -15,7 +15,7 @@ use crate::block::{Block, Cell};
 use crate::canonical::{ip_prefix, is_canonical_guid, push_guid, push_lower};
 use crate::decode::Row;
 use crate::definition::{Definition, Kind, PROVENANCE};
-use crate::label::{LabelBuilder, NULL};
+use crate::label::{LabelBuilder, NULL, room};
 use crate::plan::Plan;
 use crate::time::date_of_micros;
 use crate::value::Value;
@@ -130,12 +130,6 @@ impl ColumnBuilder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         })
     }
-}
-
-/// The room to make for a batch after one of that length: the next is mostly about as large, and where one is a little
-/// larger, growing would copy all of it. Pages that are not written to cost nothing.
-pub(crate) fn room(length: usize) -> usize {
-    length + length / 4
 }
 
 fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {

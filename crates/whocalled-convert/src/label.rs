@@ -9,8 +9,6 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
-use crate::column::room;
-
 /// How many values are found without hashing them whole; a power of two.
 const RECENT: usize = 256;
 /// The code of NULL while building.
@@ -150,6 +148,12 @@ impl LabelBuilder {
         let values = if values.is_empty() { StringArray::from(vec![""]) } else { values };
         DictionaryArray::try_new(keys, Arc::new(values))
     }
+}
+
+/// The room to make for a batch after one of that length: the next is mostly about as large, and where one is a little
+/// larger, growing would copy all of it. Pages that are not written to cost nothing.
+pub(crate) fn room(length: usize) -> usize {
+    length + length / 4
 }
 
 /// Where a value is remembered: by its length, its first eight and its last eight bytes.

@@ -85,4 +85,19 @@ mod tests {
         assert_eq!((second.as_ptr(), &second[..]), (place, &b"short"[..]));
         assert_eq!(&read(b"beside")[..], b"beside");
     }
+
+    #[test]
+    fn the_shortest_that_is_long_enough_is_lent_and_the_longest_are_kept() {
+        let buffers = Arc::new(Buffers::default());
+        let lent: Vec<Lent> = [5000, 10, 300].map(|length| buffers.lend(length)).into();
+        let places: Vec<_> = lent.iter().map(|it| it.buffer.as_ptr()).collect();
+        drop(lent);
+        for (length, place) in [(11, places[1]), (100, places[2]), (600, places[0])] {
+            assert_eq!(buffers.lend(length).buffer.as_ptr(), place, "{length}");
+        }
+        let many: Vec<Lent> = (0..IDLE_BUFFERS_MAX).map(|_| buffers.lend(6000)).collect();
+        drop(many);
+        let idle = buffers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((idle.len(), idle.iter().map(Vec::len).min()), (IDLE_BUFFERS_MAX, Some(8192)));
+    }
 }

@@ -24,16 +24,16 @@ pub(crate) struct Blob {
 /// Blobs that one thread decodes, one after the other.
 struct Job {
     blobs: Vec<Blob>,
-    report: Report,
+    done: Done,
 }
 
 /// What became of a job's blobs so far, which is sent when the job ends, however it does.
-struct Report {
+struct Done {
     converted: Vec<Converted>,
     to: Option<oneshot::Sender<Vec<Converted>>>,
 }
 
-impl Drop for Report {
+impl Drop for Done {
     fn drop(&mut self) {
         // Nobody waits for it any more once the run has broken off.
         self.to.take().map(|to| to.send(std::mem::take(&mut self.converted)));
@@ -66,9 +66,9 @@ impl Decoders {
     /// broke off with the blob that is missing, or none was left.
     pub(crate) fn decode(&self, blobs: Vec<Blob>) -> oneshot::Receiver<Vec<Converted>> {
         let (to, converted) = oneshot::channel();
-        let report = Report { converted: Vec::with_capacity(blobs.len()), to: Some(to) };
+        let done = Done { converted: Vec::with_capacity(blobs.len()), to: Some(to) };
         // The job comes back where every thread has ended, and is dropped here.
-        drop(self.jobs.send(Job { blobs, report }));
+        drop(self.jobs.send(Job { blobs, done }));
         converted
     }
 
@@ -87,7 +87,7 @@ impl Decoders {
 fn work(queue: &Mutex<Receiver<Job>>, converters: &Mutex<Vec<Converter>>) {
     // One thread waits for a job, and the others for it to have got one.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    while let Ok(Job { blobs, mut report }) = next() {
+    while let Ok(Job { blobs, mut done }) = next() {
         let at_rest = converters.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // There are as many converters as threads.
         let Some(mut converter) = at_rest else { return };
@@ -96,7 +96,7 @@ fn work(queue: &Mutex<Receiver<Job>>, converters: &Mutex<Vec<Converter>>) {
             while let Some(segment) = blob.segments.blocking_recv() {
                 conversion.feed(&segment);
             }
-            report.converted.push(conversion.finish(blob.sealed.blocking_recv().unwrap_or(false)));
+            done.converted.push(conversion.finish(blob.sealed.blocking_recv().unwrap_or(false)));
         }
         converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
     }
