@@ -2,25 +2,23 @@
 
 use std::{
     fs, io,
-    io::{Read as _, Seek as _, SeekFrom},
     ops::Range,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use whocalled_types::{BlobName, HourSpan, is_log_container};
 
+use self::walk::Walk;
 use crate::buffers::Buffers;
 use crate::{Counters, Error, ListedBlob};
 
 /// How many blobs a page of a listing holds, at most.
 const PAGE_BLOBS_MAX: usize = 1000;
-/// Into how many parts a walk is divided, about, and of how many of them the first page is read at a time: what takes
-/// long is the file system, which is asked for two directories around every blob.
-const WALK_PARTS: usize = 64;
+/// Of how many parts of a walk the first page is read at a time.
 const WALKS_AT_A_TIME: usize = 8;
 /// The subdirectory that is taken for the archive where the directory itself holds no container: a
 /// simulated archive has its truth beside it.
@@ -92,22 +90,16 @@ impl Directory {
             let what = format!("container {container}");
             return stream::once(async { Err(Error::Gone { what }) }).boxed();
         }
-        let walk = Walk {
-            root: self.root.join(container),
-            container: container.to_owned(),
-            prefix: prefix.to_owned(),
-            hours,
-            pending: vec![Entry::Directory(String::new())],
-        };
-        stream::once(blocking(walk.root.clone(), move || walk.divide()))
+        let root = self.root.join(container);
+        let walk = Walk::new(root.clone(), container.to_owned(), prefix.to_owned(), hours);
+        stream::once(blocking(root, move || walk.divide()))
             .map_ok(|parts| stream::iter(parts).map(Ok))
             .try_flatten()
-            .map_ok(Walk::step)
+            .map_ok(step)
             .try_buffered(WALKS_AT_A_TIME)
             .map_ok(|first| {
-                stream::iter(first).flat_map(|(page, rest)| {
-                    stream::once(async { Ok(page) }).chain(stream::try_unfold(rest, Walk::step))
-                })
+                stream::iter(first)
+                    .flat_map(|(page, rest)| stream::once(async { Ok(page) }).chain(stream::try_unfold(rest, step)))
             })
             .try_flatten()
             // Parts are mostly smaller than a page.
@@ -151,147 +143,13 @@ impl Directory {
     }
 }
 
-/// A depth-first walk through a container, or a part of it, in the order of the blobs' names, which is the order in
-/// which Azure lists them.
-struct Walk {
-    root: PathBuf,
-    container: String,
-    prefix: String,
-    hours: Option<HourSpan>,
-    /// What is still to be looked at, the next one last.
-    pending: Vec<Entry>,
-}
-
-/// A directory's name ends in a slash, so that entries sort as the names of the blobs in them.
-enum Entry {
-    Directory(String),
-    File(String),
-}
-
-impl Entry {
-    fn name(&self) -> &str {
-        match self {
-            Self::Directory(name) | Self::File(name) => name,
-        }
-    }
-
-    fn may_match(&self, prefix: &str, hours: Option<HourSpan>) -> bool {
-        let named = match self {
-            Self::Directory(name) => name.starts_with(prefix) || prefix.starts_with(name),
-            Self::File(name) => name.starts_with(prefix),
-        };
-        named && hours.is_none_or(|hours| hours.may_be_below(self.name()))
-    }
-}
-
-impl Walk {
-    /// Walks that together are this one, in its order.
-    fn divide(mut self) -> Result<Vec<Self>, Error> {
-        while self.pending.len() < WALK_PARTS && self.pending.iter().any(|it| matches!(it, Entry::Directory(_))) {
-            for entry in std::mem::take(&mut self.pending) {
-                match entry {
-                    Entry::Directory(name) => self.descend(&name)?,
-                    file @ Entry::File(_) => self.pending.push(file),
-                }
-            }
-        }
-        let part_entries = self.pending.len().div_ceil(WALK_PARTS).max(1);
-        let mut parts = Vec::new();
-        while !self.pending.is_empty() {
-            let rest = self.pending.len().saturating_sub(part_entries);
-            let pending = self.pending.split_off(rest);
-            let (root, container, prefix) = (self.root.clone(), self.container.clone(), self.prefix.clone());
-            parts.push(Self { root, container, prefix, hours: self.hours, pending });
-        }
-        Ok(parts)
-    }
-
-    /// The next page and the walk that is left; none at the end.
-    async fn step(mut self) -> Result<Option<(Vec<ListedBlob>, Self)>, Error> {
-        blocking(self.root.clone(), move || {
-            let page = self.next_page()?;
-            Ok((!page.is_empty()).then_some((page, self)))
-        })
-        .await
-    }
-
-    /// The next blobs; none at the end.
-    fn next_page(&mut self) -> Result<Vec<ListedBlob>, Error> {
-        let mut page = Vec::new();
-        while page.len() < PAGE_BLOBS_MAX {
-            match self.pending.pop() {
-                None => break,
-                Some(Entry::File(name)) => page.extend(self.blob(name)?),
-                Some(Entry::Directory(name)) => self.descend(&name)?,
-            }
-        }
-        Ok(page)
-    }
-
-    /// Puts what a directory holds before everything else.
-    fn descend(&mut self, directory: &str) -> Result<(), Error> {
-        let mut entries = self.entries(directory)?;
-        entries.retain(|entry| entry.may_match(&self.prefix, self.hours));
-        entries.sort_unstable_by(|a, b| b.name().cmp(a.name()));
-        self.pending.append(&mut entries);
-        Ok(())
-    }
-
-    /// What a directory holds. Names that begin with a dot are left out: file managers and
-    /// downloaders leave such files behind, and no blob of a log begins so. A symbolic link to a
-    /// file is followed; one to a directory is not, so that no walk goes round in circles.
-    fn entries(&self, directory: &str) -> Result<Vec<Entry>, Error> {
-        let path = self.root.join(directory);
-        let failed = |source| Error::File { path: path.clone(), source };
-        let listing = match fs::read_dir(&path) {
-            Ok(listing) => listing,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => {
-                // A directory below may go while its parent is walked; the container may not.
-                return match directory {
-                    "" => Err(Error::Gone { what: format!("container {}", self.container) }),
-                    _ => Ok(Vec::new()),
-                };
-            }
-            Err(source) => return Err(failed(source)),
-        };
-        let mut entries = Vec::new();
-        for entry in listing {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().into_string().map_err(|name| Error::FileName {
-                directory: path.clone(),
-                name: name.to_string_lossy().into_owned(),
-            })?;
-            if name.starts_with('.') {
-                continue;
-            }
-            let file_type = entry.file_type().map_err(failed)?;
-            if file_type.is_dir() {
-                entries.push(Entry::Directory(format!("{directory}{name}/")));
-            } else if file_type.is_symlink() && entry.path().is_dir() {
-                tracing::warn!(path = %entry.path().display(), "symbolic link to a directory is not followed");
-            } else {
-                entries.push(Entry::File(format!("{directory}{name}")));
-            }
-        }
-        Ok(entries)
-    }
-
-    /// The blob that a file is; `None` for what is not a regular file, or is gone.
-    fn blob(&self, name: String) -> Result<Option<ListedBlob>, Error> {
-        let path = self.root.join(&name);
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::File { path, source }),
-        };
-        Ok(metadata.is_file().then(|| ListedBlob {
-            name: BlobName { container: self.container.clone(), name },
-            bytes: metadata.len(),
-            created_at: None,
-            modified_at: metadata.modified().ok().map(DateTime::<Utc>::from),
-            etag: None,
-        }))
-    }
+/// The next page and the walk that is left; none at the end.
+async fn step(mut walk: Walk) -> Result<Option<(Vec<ListedBlob>, Walk)>, Error> {
+    blocking(walk.root().to_owned(), move || {
+        let page = walk.next_page(PAGE_BLOBS_MAX)?;
+        Ok((!page.is_empty()).then_some((page, walk)))
+    })
+    .await
 }
 
 /// The log containers among a directory's subdirectories, sorted. Here a symbolic link to a
@@ -322,13 +180,12 @@ fn read_range(root: &Path, blob: BlobName, range: Range<u64>, into: &mut [u8]) -
         _ => Error::File { path: path.clone(), source },
     };
     let shrank = |bytes| Error::Shrank { blob: blob.clone(), from: range.start, to: range.end, bytes };
-    let mut file = fs::File::open(&path).map_err(failed)?;
+    let file = fs::File::open(&path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length < range.end {
         return Err(shrank(Some(length)));
     }
-    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-    file.read_exact(into).map_err(|source| match source.kind() {
+    file.read_exact_at(into, range.start).map_err(|source| match source.kind() {
         io::ErrorKind::UnexpectedEof => shrank(None),
         _ => failed(source),
     })
@@ -344,6 +201,8 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(Error::File { path, source: io::Error::other(error) }),
     }
 }
+
+mod walk;
 
 #[cfg(test)]
 mod tests;
