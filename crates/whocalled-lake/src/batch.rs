@@ -149,48 +149,48 @@ impl Batch {
         }
         Ok(())
     }
+}
 
-    /// The states of the batch's blobs after it, or an error if a range does not follow `states`;
-    /// and the blobs whose earlier generations it replaces.
-    pub(crate) fn advance(
-        &self,
-        states: &BTreeMap<String, BlobState>,
-        number: i64,
-        now: DateTime<Utc>,
-    ) -> Result<(BTreeMap<String, BlobState>, BTreeSet<String>), Error> {
-        let mut after: BTreeMap<String, BlobState> = BTreeMap::new();
-        let mut replaced = BTreeSet::new();
-        for it in &self.advances {
-            let before = after.get(&it.blob).or_else(|| states.get(&it.blob));
-            let position = it
-                .advance
-                .apply(before.map(|state| &state.position))
-                .map_err(|source| Error::Advance { blob: it.blob.clone(), source })?;
-            let continued = before.filter(|state| state.position.generation == position.generation);
-            if before.is_some() && continued.is_none() {
-                if after.contains_key(&it.blob) {
-                    return Err(Error::Unbalanced {
-                        reason: format!("blob {} is replaced after another range of it in the same batch", it.blob),
-                    });
-                }
-                replaced.insert(it.blob.clone());
+/// The states of a batch's blobs after it, or an error if a range does not follow `states`;
+/// and the blobs whose earlier generations it replaces.
+pub(crate) fn advance(
+    advances: &[BlobAdvance],
+    states: &BTreeMap<String, BlobState>,
+    number: i64,
+    now: DateTime<Utc>,
+) -> Result<(BTreeMap<String, BlobState>, BTreeSet<String>), Error> {
+    let mut after: BTreeMap<String, BlobState> = BTreeMap::new();
+    let mut replaced = BTreeSet::new();
+    for it in advances {
+        let before = after.get(&it.blob).or_else(|| states.get(&it.blob));
+        let position = it
+            .advance
+            .apply(before.map(|state| &state.position))
+            .map_err(|source| Error::Advance { blob: it.blob.clone(), source })?;
+        let continued = before.filter(|state| state.position.generation == position.generation);
+        if before.is_some() && continued.is_none() {
+            if after.contains_key(&it.blob) {
+                return Err(Error::Unbalanced {
+                    reason: format!("blob {} is replaced after another range of it in the same batch", it.blob),
+                });
             }
-            let state = BlobState {
-                position,
-                created_at: it.created_at,
-                modified_at: it.modified_at,
-                listed_bytes: it.listed_bytes,
-                row_count: continued.map_or(0, |state| state.row_count) + it.row_count,
-                reject_count: continued.map_or(0, |state| state.reject_count) + it.reject_count,
-                gone: it.finding == Some(BlobFinding::Gone),
-                torn: it.finding == Some(BlobFinding::Torn),
-                last_batch: number,
-                committed_at: now,
-            };
-            after.insert(it.blob.clone(), state);
+            replaced.insert(it.blob.clone());
         }
-        Ok((after, replaced))
+        let state = BlobState {
+            position,
+            created_at: it.created_at,
+            modified_at: it.modified_at,
+            listed_bytes: it.listed_bytes,
+            row_count: continued.map_or(0, |state| state.row_count) + it.row_count,
+            reject_count: continued.map_or(0, |state| state.reject_count) + it.reject_count,
+            gone: it.finding == Some(BlobFinding::Gone),
+            torn: it.finding == Some(BlobFinding::Torn),
+            last_batch: number,
+            committed_at: now,
+        };
+        after.insert(it.blob.clone(), state);
     }
+    Ok((after, replaced))
 }
 
 fn count<'a>(rows: impl Iterator<Item = &'a RecordBatch>) -> u64 {

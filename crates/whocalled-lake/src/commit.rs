@@ -1,25 +1,23 @@
-//! Prepare, decide, apply, recover: how a batch gets into the lake.
+//! Decide, apply, recover: how a batch whose rows are written gets into the lake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, OutputMode};
-use futures::{StreamExt, TryStreamExt, stream};
 use tracing::{info, warn};
 use whocalled_types::Table;
 
-use crate::data_file::{WRITES_AT_A_TIME, Written, write_rows};
+use crate::batch::advance;
+use crate::data_file::write_rows;
 use crate::delta::{APPLICATION, CommitOutcome, LakeTable};
 use crate::error::Unfinished;
 use crate::failpoint::{
-    APPLY_AFTER, APPLY_BEFORE, APPLY_TABLE_COMMITTED, DECIDE_AFTER, DECIDE_BEFORE, PREPARE_BEFORE,
-    PREPARE_FILE_WRITTEN, PREPARE_LEDGER_WRITTEN,
+    APPLY_AFTER, APPLY_BEFORE, APPLY_TABLE_COMMITTED, DECIDE_AFTER, DECIDE_BEFORE, PREPARE_LEDGER_WRITTEN,
 };
 use crate::lake::{added, removed_path};
 use crate::ledger::Entry;
-use crate::{Batch, BlobState, Error, Lake};
+use crate::{Batch, BlobState, Error, Lake, WrittenBatch};
 
 /// How often a table's commit is tried again because another program has changed the table.
 const APPLY_ATTEMPTS: usize = 10;
@@ -49,37 +47,35 @@ pub struct Recovery {
 }
 
 impl Lake {
+    /// Writes a batch's rows and commits it as a whole, or fails; see [`Lake::commit_written`].
+    pub async fn commit(&mut self, batch: Batch, now: DateTime<Utc>) -> Result<Committed, Error> {
+        self.check_recovered()?;
+        let written = self.writer().write(batch, now).await?;
+        self.commit_written(written, now).await
+    }
+
     /// Commits a batch as a whole, or fails.
     ///
     /// After an error nothing of the batch is visible, with two exceptions, and `recover` settles
     /// both: the batch may be decided and not be in every table yet, and of an error of the storage
     /// it may be unknown whether the batch was decided. Positions say what was.
-    pub async fn commit(&mut self, batch: Batch, now: DateTime<Utc>) -> Result<Committed, Error> {
+    pub async fn commit_written(&mut self, written: WrittenBatch, now: DateTime<Utc>) -> Result<Committed, Error> {
         self.check_recovered()?;
-        if batch.is_empty() {
+        if written.is_empty() {
             return Ok(Committed { batch: self.ledger.batch, ..Committed::default() });
         }
-        batch.check_balance()?;
         let number = self.ledger.batch + 1;
-        let (positions, replaced) = batch.advance(self.positions().await?, number, now)?;
-        self.failpoints.hit(PREPARE_BEFORE)?;
-
-        let Batch { run_id, archive, advances, rows } = batch;
-        let mut committed = Committed { batch: number, ..Committed::default() };
+        let WrittenBatch { run_id, archive, advances, rows, files } = written;
+        let (positions, replaced) = advance(&advances, self.positions().await?, number, now)?;
         let mut actions: BTreeMap<Table, Vec<Action>> = BTreeMap::new();
         if !replaced.is_empty() {
             self.without_blobs(&replaced, number, now, &mut actions).await?;
         }
-        let lake = &*self;
-        let mut writing = stream::iter(rows)
-            .map(async |(table, rows)| Ok::<_, Error>((table, lake.write(table, rows, number, now).await?)))
-            .buffered(WRITES_AT_A_TIME);
-        while let Some((table, written)) = writing.try_next().await? {
-            committed.rows.insert(table, written.iter().map(|it| it.row_count).sum());
-            actions.entry(table).or_default().extend(written.into_iter().map(|it| Action::Add(it.add)));
+        for (table, files) in files {
+            actions.entry(table).or_default().extend(files);
         }
-        drop(writing);
         actions.retain(|_, actions| !actions.is_empty());
+        let mut committed = Committed { batch: number, rows, ..Committed::default() };
         for action in actions.values().flatten() {
             match added(action) {
                 Some(add) => {
@@ -102,18 +98,6 @@ impl Lake {
         self.apply(now).await?;
         self.keep_positions(false).await?;
         Ok(committed)
-    }
-
-    async fn write(
-        &self,
-        table: Table,
-        rows: Vec<RecordBatch>,
-        number: i64,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Written>, Error> {
-        let (layout, store) = (&self.table(table)?.layout, self.storage.store());
-        let hit = || self.failpoints.hit(PREPARE_FILE_WRITTEN);
-        write_rows(store, table.name(), layout, rows, &number.to_string(), now, hit).await
     }
 
     /// Makes a batch irrevocable, by one commit to the ledger; of two that want the same number, one

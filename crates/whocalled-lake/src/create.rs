@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use serde::{Deserialize, Serialize};
@@ -81,23 +82,23 @@ pub(crate) async fn check_vacant(location: &LakeLocation, store: &Arc<dyn Object
     Ok(())
 }
 
-/// Makes every table, then the marker. What an interrupted creation has made is kept.
+/// Makes every table, all of them at the same time, then the marker. What an interrupted creation has made is kept.
 pub(crate) async fn create(
     location: &LakeLocation,
     storage: &Storage,
     layouts: &BTreeMap<Table, Layout>,
     failpoints: &Failpoints,
 ) -> Result<(), Error> {
-    for (table, layout) in layouts {
-        let mut delta = storage.table(table.name())?;
+    let make = async |(table, layout): (&Table, &Layout)| {
+        let delta = storage.table(table.name())?;
         let exists = delta.verify_deltatable_existence().await;
-        if exists.map_err(|error| Error::delta(table, "read", error))? {
-            delta.load().await.map_err(|error| Error::delta(table, "read", error))?;
-        } else {
+        if !exists.map_err(|error| Error::delta(table, "read", error))? {
             layout.create(&delta, table.name()).await?;
         }
-        failpoints.hit(CREATE_TABLE)?;
-    }
+        failpoints.hit(CREATE_TABLE)
+    };
+    // Each to its end, however the others end: delta-rs panics where a process ends in the middle of it.
+    join_all(layouts.iter().map(make)).await.into_iter().collect::<Result<(), _>>()?;
     failpoints.hit(CREATE_BEFORE_MARKER)?;
     let marker = Marker { format: FORMAT, created_by: format!("whocalled {}", env!("CARGO_PKG_VERSION")) };
     let bytes = serde_json::to_vec(&marker).map_err(|error| Error::damaged(MARKER, error.to_string()))?;

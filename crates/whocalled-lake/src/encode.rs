@@ -1,5 +1,6 @@
 //! Encoding of rows as Parquet, on every core.
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::Arc;
 
@@ -50,14 +51,17 @@ pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> 
     for start in (0..order.len()).step_by(ROW_GROUP_ROWS) {
         let group = start..order.len().min(start + ROW_GROUP_ROWS);
         let writers = factory.create_column_writers(start / ROW_GROUP_ROWS).map_err(failed)?;
+        let mut columns: Vec<(usize, ArrowColumnWriter)> = writers.into_iter().enumerate().collect();
+        // The longest first: some take ten times as long as others, and no core should be left with such a one
+        // when nothing else is to be done.
+        columns.sort_by_key(|(index, _)| Reverse(unwritten.columns[*index].byte_count()));
         let column = async |(index, writer)| {
             let (unwritten, order, group) = (Arc::clone(unwritten), Arc::clone(&order), group.clone());
             let descriptor = schema.column(index);
             let encoded = blocking(table, move || unwritten.column(index, &descriptor, writer, &order[group]));
             Ok::<_, Error>((index, encoded.await?))
         };
-        // As they get ready: some columns take ten times as long as others, which need not wait for them.
-        let chunks = stream::iter(writers.into_iter().enumerate()).map(column).buffer_unordered(columns_at_a_time);
+        let chunks = stream::iter(columns).map(column).buffer_unordered(columns_at_a_time);
         let mut chunks: Vec<(usize, Chunk)> = chunks.try_collect().await?;
         chunks.sort_by_key(|(index, _)| *index);
         let mut rows = writer.next_row_group().map_err(failed)?;

@@ -125,6 +125,14 @@ impl Parts {
         Self::Labels { values: Arc::new(texts.into_iter().map(Some).collect()), codes, has_nulls }
     }
 
+    /// How many bytes the rows take, about.
+    pub(crate) fn byte_count(&self) -> usize {
+        match self {
+            Self::Labels { codes, .. } => codes.iter().map(|codes| size_of_val(codes.as_slice())).sum(),
+            Self::Plain(columns) => columns.iter().map(|column| column.get_array_memory_size()).sum(),
+        }
+    }
+
     /// The values of those rows.
     pub(crate) fn gather(&self, rows: &[RowIndex]) -> Result<ArrayRef, ArrowError> {
         match self {

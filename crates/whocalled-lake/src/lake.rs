@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use deltalake::kernel::{Action, Add};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use object_store::ObjectStore;
 use tokio::sync::OnceCell;
 use whocalled_types::Table;
@@ -97,7 +97,9 @@ impl Lake {
         };
         // The ledger first, as in `refresh`.
         let mut tables = BTreeMap::from([load(Table::Ledger).await?]);
-        tables.extend(try_join_all(Table::data().map(load)).await?);
+        // Each to its end, as in `create`.
+        let others = join_all(Table::data().map(load)).await.into_iter();
+        tables.extend(others.collect::<Result<Vec<_>, _>>()?);
         let (ledger, pending, positions) = (LastBatch::default(), BTreeMap::new(), OnceCell::new());
         let mut lake = Self { location, storage, failpoints, tables, ledger, positions, pending, stale: true };
         // Readers, too, need every column of the ledger, which is no data but the state itself.

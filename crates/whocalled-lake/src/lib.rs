@@ -17,7 +17,7 @@
 //!
 //! | step | what happens | killed after it | who repairs |
 //! |---|---|---|---|
-//! | prepare | Parquet files are written under names never used before | nothing is visible; the files are orphans | [`Lake::vacuum`] deletes them |
+//! | prepare | [`Writer::write`] writes Parquet files under names never used before, maybe while the batch before is committed | nothing is visible; the files are orphans | [`Lake::vacuum`] deletes them |
 //! | decide | one commit to `ledger`: every range of every blob, and every file action of every table, with `txn("whocalled", N)` | the batch is final, and in no table yet | [`Lake::recover`] applies it from the ledger, without the archive |
 //! | apply | one commit per table that has actions, with `txn("whocalled", N)` | the batch is in some tables | [`Lake::recover`] applies it to those whose `txn` is below N |
 //! | keep | now and then the sum of the ledger's ranges is written beside it | nothing is lost: it is made from the ledger, and for speed alone | a later run |
@@ -28,7 +28,7 @@
 //!   and a writer loads a version only together with an applied state. Of two runs that planned on
 //!   the same positions the second gets [`Error::Conflict`], and its files are orphans. delta-rs
 //!   would move an append past the winner's; that is switched off.
-//! - *N is applied before N + 1 is decided.* [`Lake::commit`] refuses while it is not known that the
+//! - *N is applied before N + 1 is decided.* [`Lake::commit_written`] refuses while it is not known that the
 //!   last batch is in every table. So recovery never has to look further back than one batch.
 //! - *Applying is idempotent.* delta-rs does not refuse a repeated `txn`; so a table's `txn` is read
 //!   before its commit, and the commit is conditional on the version at which it was read.
@@ -69,6 +69,7 @@ mod receipts;
 mod replace;
 mod statistics;
 mod vacuum;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -86,3 +87,4 @@ pub use location::{LakeLocation, StorageOptions};
 pub use optimize::Optimized;
 pub use receipts::{KeptReceipt, RECEIPTS_RETENTION};
 pub use vacuum::{RETENTION, Vacuumed};
+pub use write::{Writer, WrittenBatch};

@@ -231,20 +231,23 @@ async fn a_disk_that_takes_no_more_ends_the_run_and_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lake_is_not_made_on_a_full_disk_and_is_once_there_is_room() {
-    let (network, place) = network("lossy-new");
-    let refuse = |write, refusal| *network.loss.lock().unwrap() = Some((write, Loss::Refused(refusal)));
-    for (write, refusal, said) in [
-        (0, io::ErrorKind::StorageFull, "the lake's disk is full"),
-        (3, io::ErrorKind::QuotaExceeded, "the lake's disk is full"),
-        (1, io::ErrorKind::ReadOnlyFilesystem, "the lake cannot be written to"),
+    for (scheme, write, refusal, said) in [
+        ("lossy-new-0", 0, io::ErrorKind::StorageFull, "the lake's disk is full"),
+        ("lossy-new-3", 3, io::ErrorKind::QuotaExceeded, "the lake's disk is full"),
+        ("lossy-new-9", 9, io::ErrorKind::ReadOnlyFilesystem, "the lake cannot be written to"),
     ] {
+        let (network, place) = network(scheme);
+        let refuse = |write, refusal| *network.loss.lock().unwrap() = Some((write, Loss::Refused(refusal)));
         refuse(write, refusal);
         let error = open_lossy(&place).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Abort);
         assert!(error.to_string().contains(said), "{error:?}");
+        let mut lake = open_lossy(&place).await.unwrap();
+        refuse(0, io::ErrorKind::StorageFull);
+        let error = lake.put_receipt(now(), "run-1", b"{}").await.unwrap_err();
+        assert!(matches!(error, Error::Full { .. }), "{error:?}");
+        let archive = Archive::of(&[("c/a", 7)]);
+        archive.convert(&mut lake).await.unwrap();
+        assert_holds(&lake, &archive).await;
     }
-    let lake = open_lossy(&place).await.unwrap();
-    refuse(0, io::ErrorKind::StorageFull);
-    let error = lake.put_receipt(now(), "run-1", b"{}").await.unwrap_err();
-    assert!(matches!(error, Error::Full { .. }), "{error:?}");
 }
