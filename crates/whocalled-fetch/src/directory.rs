@@ -110,6 +110,13 @@ impl Directory {
             .boxed()
     }
 
+    /// Reads a range of one file.
+    pub(crate) async fn read(&self, blob: BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+        let read = self.read_all(vec![(blob, range)]).await?;
+        // One range, one result.
+        read.into_iter().next().unwrap_or_else(|| Ok(Bytes::new()))
+    }
+
     /// Reads files one after the other, since to hand over a small one between threads takes as long as to read it.
     pub(crate) async fn read_all(
         &self,

@@ -211,24 +211,23 @@ impl Archive {
         }
         match &self.source {
             Source::Account(account) => account.read(blob, range).await,
-            Source::Directory(directory) => {
-                let read = directory.read_all(vec![(blob.clone(), range)]).await?;
-                // One range, one result.
-                read.into_iter().next().unwrap_or_else(|| Ok(Bytes::new()))
-            }
+            Source::Directory(directory) => directory.read(blob.clone(), range).await,
         }
     }
 
-    /// Several ranges, each as [`Archive::read`] reads it, in their order. They are held in memory together; files are
-    /// read one after the other, and an account's blobs at the same time.
+    /// Several ranges, each as [`Archive::read`] reads it but in the pieces in which it came, in their order. They are held
+    /// in memory together; files are read one after the other, and an account's blobs at the same time.
     ///
     /// # Errors
     /// Those of [`Archive::read`] for each range; for all of them only where the process is ending.
-    pub async fn read_all(&self, ranges: Vec<(BlobName, Range<u64>)>) -> Result<Vec<Result<Bytes, Error>>, Error> {
+    pub async fn read_all(&self, ranges: Vec<(BlobName, Range<u64>)>) -> Result<Vec<Result<Vec<Bytes>, Error>>, Error> {
         match &self.source {
-            Source::Directory(directory) => directory.read_all(ranges).await,
-            Source::Account(_) => {
-                let reads = ranges.iter().map(|(blob, range)| self.read(blob, range.clone()));
+            Source::Directory(directory) => {
+                let read = directory.read_all(ranges).await?;
+                Ok(read.into_iter().map(|bytes| Ok(vec![bytes?])).collect())
+            }
+            Source::Account(account) => {
+                let reads = ranges.iter().map(|(blob, range)| account.read_pieces(blob, range.clone()));
                 Ok(futures::future::join_all(reads).await)
             }
         }

@@ -16,7 +16,7 @@ pub(crate) struct Blob {
     /// What is known of it.
     pub(crate) part: BlobPart,
     /// Its new bytes in order, until the sender is dropped.
-    pub(crate) segments: mpsc::Receiver<Bytes>,
+    pub(crate) segments: mpsc::Receiver<Vec<Bytes>>,
     /// Whether a last record without a line break is taken. Not sent means no.
     pub(crate) sealed: oneshot::Receiver<bool>,
 }
@@ -94,7 +94,7 @@ fn work(queue: &Mutex<Receiver<Job>>, converters: &Mutex<Vec<Converter>>) {
         for mut blob in blobs {
             let mut conversion = converter.begin(blob.part);
             while let Some(segment) = blob.segments.blocking_recv() {
-                conversion.feed(&segment);
+                segment.iter().for_each(|piece| conversion.feed(piece));
             }
             done.converted.push(conversion.finish(blob.sealed.blocking_recv().unwrap_or(false)));
         }

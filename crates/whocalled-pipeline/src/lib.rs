@@ -11,6 +11,7 @@ mod kept;
 mod mirror;
 mod plan;
 mod prepare;
+mod reader;
 mod receipt;
 mod recount;
 mod run;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Semaphore, mpsc};
 use whocalled_fetch::Archive;
-use whocalled_lake::{Batch, BlobState, Lake};
+use whocalled_lake::{BlobState, Lake, Writer, WrittenBatch};
 use whocalled_types::Limits;
 
-use crate::plan::{Plan, Planner, Read, Selection};
-use crate::prepare::{Outcome, Prepared, Preparer};
+use crate::plan::{Plan, Planner, Selection};
+use crate::prepare::{Outcome, Preparer};
 use crate::receipt::{LeftBytes, Receipt, RunState};
 use crate::scope::{HourRange, Seen};
 use crate::tally::Tally;
@@ -163,14 +163,17 @@ async fn attempt(archive: &Archive, lake: &mut Lake, options: &Options, receipt:
     std::mem::take(&mut plan.findings).into_iter().for_each(|it| receipt.found(it));
     (options.progress)(Progress::Planned { blob_count: plan.read_count() as u64, bytes: plan.read_bytes() });
 
-    let (batches, prepared) = mpsc::channel(1);
-    // A core decodes or commits; where there are two, one batch is decoded while the one before is written,
-    // and neither side waits for the other until a batch lies between them.
-    let cores = Semaphore::new(options.thread_count.clamp(1, 2));
-    let decoding = Box::pin(decode(archive, &mut plan, options, receipt.clone(), batches, &cores));
-    let committing = Box::pin(commit_all(archive, lake, options, receipt, prepared, &cores));
-    let (decoded, committed) = futures::join!(decoding, committing);
-    committed.and(decoded)?;
+    let (to_write, decoded_batches) = mpsc::channel(1);
+    let (to_commit, written_batches) = mpsc::channel(1);
+    // A single core decodes, writes or commits; where there are several, one batch is decoded while the one before is
+    // written and the one before that committed.
+    let cores = Semaphore::new(if options.thread_count > 1 { 3 } else { 1 });
+    let writer = lake.writer();
+    let decoding = Box::pin(decode(archive, &mut plan, options, receipt.clone(), to_write, &cores));
+    let writing = Box::pin(write(writer, options, decoded_batches, to_commit, &cores));
+    let committing = Box::pin(commit(archive, lake, options, receipt, written_batches, &cores));
+    let (decoded, written, committed) = futures::join!(decoding, writing, committing);
+    committed.and(written).and(decoded)?;
     if !plan.reads.is_empty() {
         receipt.interrupted = true;
         receipt.bytes_left.not_reached = plan.read_bytes();
@@ -192,39 +195,80 @@ async fn decode(
     batches: mpsc::Sender<Tally>,
     cores: &Semaphore,
 ) -> Result<(), Error> {
-    let preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
+    let mut preparer = Preparer::new(archive, &options.limits, options.thread_count.max(1));
     loop {
-        let tally = {
-            let _core = cores.acquire().await;
-            let prepared = prepare(&preparer, plan, options).await?;
-            let is_stopped = options.stop.load(Ordering::Relaxed);
-            if prepared.outcomes.is_empty() && (is_stopped || plan.reads.is_empty() && plan.gone.is_empty()) {
-                return Ok(());
-            }
-            account(&preparer, prepared, plan, options, &receipt)?
+        // None is begun while another waits to be written, so that the rows of two are held at a time and not of three.
+        let turn = async { (batches.reserve().await, cores.acquire().await) };
+        let (place, _core) = tokio::select! {
+            turn = turn => turn,
+            never = preparer.receive() => match never {},
         };
+        let Ok(place) = place else { break };
+        let outcomes = prepare(&mut preparer, plan, options).await?;
+        let is_stopped = options.stop.load(Ordering::Relaxed);
+        let is_done = preparer.is_idle() && plan.reads.is_empty() && plan.gone.is_empty();
+        if outcomes.is_empty() && (is_stopped || is_done) {
+            preparer.give_back(&mut plan.reads);
+            break;
+        }
+        let tally = account(&preparer, outcomes, plan, options, &receipt)?;
         receipt = tally.receipt.clone();
         let is_last = tally.ending.is_some();
-        if batches.send(tally).await.is_err() || is_last {
-            return Ok(());
+        place.send(tally);
+        if is_last {
+            break;
         }
     }
+    Ok(())
+}
+
+/// A batch whose rows are in data files.
+struct Written {
+    batch: WrittenBatch,
+    /// The receipt as it is once the batch is committed.
+    receipt: Receipt,
+    ending: Option<whocalled_fetch::Error>,
+}
+
+/// Writes the rows of batches, one batch after the other.
+async fn write(
+    mut writer: Writer,
+    options: &Options,
+    mut batches: mpsc::Receiver<Tally>,
+    written: mpsc::Sender<Written>,
+    cores: &Semaphore,
+) -> Result<(), Error> {
+    while let Some(Tally { batch, receipt, ending }) = batches.recv().await {
+        let batch = {
+            let _core = cores.acquire().await;
+            writer.write(batch, (options.clock)()).await?
+        };
+        if written.send(Written { batch, receipt, ending }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Commits batches in their order, and keeps the receipt after each.
-async fn commit_all(
+async fn commit(
     archive: &Archive,
     lake: &mut Lake,
     options: &Options,
     receipt: &mut Receipt,
-    mut prepared: mpsc::Receiver<Tally>,
+    mut written: mpsc::Receiver<Written>,
     cores: &Semaphore,
 ) -> Result<(), Error> {
-    while let Some(Tally { batch, receipt: after, ending }) = prepared.recv().await {
+    while let Some(Written { batch, receipt: after, ending }) = written.recv().await {
         let _core = cores.acquire().await;
-        let committed = commit(lake, batch, options).await?;
-        let batches = std::mem::replace(receipt, after).batches;
-        receipt.batches = batches.into_iter().chain(committed).collect();
+        let mut batches = std::mem::replace(receipt, after).batches;
+        if !batch.is_empty() {
+            let row_count = batch.row_count();
+            let batch = lake.commit_written(batch, (options.clock)()).await?.batch;
+            batches.push(batch);
+            (options.progress)(Progress::Committed { batch, row_count });
+        }
+        receipt.batches = batches;
         update(receipt, archive, options);
         kept::keep(lake, receipt).await?;
         if let Some(ending) = ending {
@@ -245,20 +289,6 @@ async fn check_archive(archive: &Archive, lake: &Lake) -> Result<(), Error> {
     }
 }
 
-/// The reads of the next batch: as many as have about `bytes_max` new bytes. A blob that has more
-/// is read in parts, over several batches.
-fn next_batch(plan: &mut Plan, bytes_max: u64) -> Vec<Read> {
-    let mut reads = Vec::new();
-    let mut bytes = 0;
-    while bytes < bytes_max {
-        let Some(mut read) = plan.reads.pop_front() else { break };
-        read.upto = read.blob.bytes.min(read.from.saturating_add(bytes_max.saturating_mul(read.part_factor)));
-        bytes += read.part_bytes();
-        reads.push(read);
-    }
-    reads
-}
-
 /// Brings the receipt's figures of traffic and time up to now.
 fn update(receipt: &mut Receipt, archive: &Archive, options: &Options) {
     let traffic = archive.traffic();
@@ -268,27 +298,25 @@ fn update(receipt: &mut Receipt, archive: &Archive, options: &Options) {
 }
 
 /// Reads and decodes the next batch: as many reads as fit into it and its time; none once the run is
-/// to stop. Those not begun go back to the plan.
-async fn prepare(preparer: &Preparer<'_>, plan: &mut Plan, options: &Options) -> Result<Prepared, Error> {
+/// to stop.
+async fn prepare(preparer: &mut Preparer<'_>, plan: &mut Plan, options: &Options) -> Result<Vec<Outcome>, Error> {
     let end = (options.clock)() + options.limits.batch_duration_max;
     let goes_on = || !options.stop.load(Ordering::Relaxed) && (options.clock)() < end;
     let done = |outcome: &Outcome| (options.progress)(Progress::Converted { bytes: outcome.read.part_bytes() });
-    let mut prepared = preparer.prepare(next_batch(plan, options.limits.batch_bytes_max), &goes_on, &done).await?;
-    prepared.not_begun.drain(..).rev().for_each(|read| plan.reads.push_front(read));
-    Ok(prepared)
+    preparer.prepare(&mut plan.reads, &goes_on, &done).await
 }
 
 /// What a prepared batch comes to: the rows and ranges to commit, and the receipt once they are.
 fn account(
     preparer: &Preparer<'_>,
-    prepared: Prepared,
+    outcomes: Vec<Outcome>,
     plan: &mut Plan,
     options: &Options,
     receipt: &Receipt,
 ) -> Result<Tally, Error> {
     // Counted apart, since nothing of it is so until it is committed.
     let mut tally = Tally::new(receipt.clone(), options, preparer.archive().identity());
-    for outcome in prepared.outcomes {
+    for outcome in outcomes {
         plan.reads.extend(tally.account(outcome));
     }
     std::mem::take(&mut plan.gone).into_iter().for_each(|(blob, state)| tally.gone(blob, state));
@@ -296,15 +324,4 @@ fn account(
         tally.rows(table, rows);
     }
     Ok(tally)
-}
-
-/// Commits a batch, if there is anything in it; gives its number.
-async fn commit(lake: &mut Lake, batch: Batch, options: &Options) -> Result<Option<i64>, Error> {
-    if batch.is_empty() {
-        return Ok(None);
-    }
-    let row_count = batch.row_count() as u64;
-    let committed = lake.commit(batch, (options.clock)()).await?;
-    (options.progress)(Progress::Committed { batch: committed.batch, row_count });
-    Ok(Some(committed.batch))
 }

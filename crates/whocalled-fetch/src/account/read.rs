@@ -25,60 +25,77 @@ enum Broken {
 
 impl Account {
     pub(crate) async fn read(&self, blob: &BlobName, range: Range<u64>) -> Result<Bytes, Error> {
+        let wanted = usize::try_from(range.end - range.start)
+            .map_err(|_| self.nonsense(&format!("blob {blob}"), "the range is larger than the memory"))?;
+        let mut bytes = self.buffers.lend(wanted);
+        let mut rest = bytes.as_mut();
+        let take = |chunk: Bytes| {
+            rest.split_off_mut(..chunk.len()).into_iter().for_each(|filled| filled.copy_from_slice(&chunk));
+        };
+        self.receive_all(blob, range, take).await?;
+        Ok(bytes.freeze())
+    }
+
+    /// The same bytes in the pieces in which they came, none of which is copied.
+    pub(crate) async fn read_pieces(&self, blob: &BlobName, range: Range<u64>) -> Result<Vec<Bytes>, Error> {
+        let mut pieces = Vec::new();
+        self.receive_all(blob, range, |chunk| pieces.push(chunk)).await?;
+        Ok(pieces)
+    }
+
+    /// Gives exactly the bytes `range` of a blob, in their order, and asks as often as it takes.
+    async fn receive_all(
+        &self,
+        blob: &BlobName,
+        mut range: Range<u64>,
+        mut take: impl FnMut(Bytes) + Send,
+    ) -> Result<(), Error> {
         let client = self.service.blob_client(&blob.container, &blob.name);
         let what = format!("blob {blob}");
-        let wanted = usize::try_from(range.end - range.start)
-            .map_err(|_| self.nonsense(&what, "the range is larger than the memory"))?;
-        let mut bytes = self.buffers.lend(wanted);
-        let mut received = 0;
         let mut trial = Trial::new(&self.policy, &what);
-        loop {
-            let before = received;
-            let from = range.start + before as u64;
-            let Err(broken) =
-                self.receive(&client, blob, from..range.end, &mut bytes.as_mut()[before..], &mut received).await
-            else {
-                return Ok(bytes.freeze());
-            };
-            if received > before {
+        while !range.is_empty() {
+            let from = range.start;
+            let Err(broken) = self.receive(&client, blob, &mut range, &mut take).await else { break };
+            if range.start > from {
                 trial.progressed();
             }
             let (verdict, error) = match broken {
                 Broken::Answer(verdict, error) => (verdict, error),
                 Broken::Body(source) => {
-                    let what = format!("{what} at byte {}", range.start + received as u64);
+                    let what = format!("{what} at byte {}", range.start);
                     (Verdict::Transient(None), Error::Interrupted { what, attempt_count: 1, source })
                 }
             };
             self.wait(&mut trial, verdict, error).await?;
         }
+        Ok(())
     }
 
-    /// Asks once for `range`, fills `into` from its beginning with what comes of it, and counts that in `received`.
+    /// Asks once for `range`, gives what comes of it, and takes that off the range.
     async fn receive(
         &self,
         client: &BlobClient,
         blob: &BlobName,
-        range: Range<u64>,
-        mut into: &mut [u8],
-        received: &mut usize,
+        range: &mut Range<u64>,
+        take: &mut (impl FnMut(Bytes) + Send),
     ) -> Result<(), Broken> {
         // One partition as large as the range, so that one request goes out for it.
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let options = BlobClientDownloadOptions {
             range: Some(range.clone().into()),
             parallel: NonZeroUsize::new(1),
-            partition_size: NonZeroUsize::new(into.len()),
+            partition_size: NonZeroUsize::new(length),
             ..BlobClientDownloadOptions::default()
         };
         let (pass, answer) = self
             .send(client.download(Some(options)))
             .await
-            .map_err(|error| Broken::Answer(Verdict::of(&error), self.read_failure(error, blob, &range)))?;
-        self.check_answer(&answer.headers, blob, &range).map_err(|error| Broken::Answer(Verdict::Final, error))?;
+            .map_err(|error| Broken::Answer(Verdict::of(&error), self.read_failure(error, blob, range)))?;
+        self.check_answer(&answer.headers, blob, range).map_err(|error| Broken::Answer(Verdict::Final, error))?;
         let mut body = answer.body;
-        while !into.is_empty() {
+        while !range.is_empty() {
             let stall_max = self.policy.stall_max;
-            let chunk = match tokio::time::timeout(stall_max, body.next()).await {
+            let mut chunk = match tokio::time::timeout(stall_max, body.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(Some(Err(error))) => return Err(Broken::Body(Cause::innermost(&error))),
                 Ok(None) => return Err(Broken::Body(Cause::new("the body ended early"))),
@@ -86,11 +103,11 @@ impl Account {
                     return Err(Broken::Body(Cause::new(format!("no byte within {} s", stall_max.as_secs_f32()))));
                 }
             };
-            let (filled, rest) = into.split_at_mut(chunk.len().min(into.len()));
-            filled.copy_from_slice(&chunk[..filled.len()]);
-            self.counters.count_bytes(filled.len());
-            *received += filled.len();
-            into = rest;
+            // Where the whole blob was sent instead of the range.
+            chunk.truncate(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+            self.counters.count_bytes(chunk.len());
+            range.start += chunk.len() as u64;
+            take(chunk);
         }
         pass.succeeded();
         Ok(())
