@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -183,11 +183,17 @@ fn a_blob_that_grows_while_it_is_read_is_committed_to_the_end_of_a_record() {
     let shown = || contents(&scratch.path().join("lake")).expect("a lake");
 
     let done = AtomicBool::new(false);
+    // How long the blob may get: a slow machine would otherwise have ever more to convert from run to run.
+    let bytes_max = AtomicU64::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut random = Random::new();
             let mut id = 1;
             while !done.load(Ordering::Relaxed) {
+                if file.metadata().expect("a length").len() > bytes_max.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
                 let text: String = (0..20).map(|more| line(id + more)).collect();
                 id += 20;
                 let mut rest = text.as_bytes();
@@ -201,6 +207,7 @@ fn a_blob_that_grows_while_it_is_read_is_committed_to_the_end_of_a_record() {
             }
         });
         for _ in 0..8 {
+            bytes_max.store(fs::metadata(&path).expect("a blob").len() + 400_000, Ordering::Relaxed);
             convert();
             let held = fs::read(&path).expect("a blob");
             let shown = shown();
