@@ -62,25 +62,15 @@ impl<'a> Preparer<'a> {
         self.reader.archive()
     }
 
-    /// Whether all that was read is decoded.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.reader.is_idle()
-    }
-
     /// Receives what is on its way for the next batch, for as long as nothing else is to be done.
     pub(crate) async fn receive(&mut self) -> Infallible {
         while self.reader.arrive().await {}
         pending().await
     }
 
-    /// Puts the reads back that were begun for a batch that will not be.
-    pub(crate) fn give_back(&mut self, reads: &mut VecDeque<Read>) {
-        self.reader.give_back(reads);
-    }
-
     /// Reads and decodes the next batch, in the order of the blobs' names: as many of `reads` as have about as many
-    /// new bytes as a batch, and are begun while `goes_on` says so. The rows stay with the decoders until
-    /// [`Self::rows`].
+    /// new bytes as a batch, and are begun while `goes_on` says so; what was begun is decoded all the same. The rows stay
+    /// with the decoders until [`Self::rows`].
     pub(crate) async fn prepare(
         &mut self,
         reads: &mut VecDeque<Read>,
@@ -94,17 +84,16 @@ impl<'a> Preparer<'a> {
         // A failure that every other blob would share: none is begun after it.
         let mut is_broken = false;
         loop {
-            let goes_on = !is_broken && goes_on();
-            if goes_on {
-                while bytes < *batch_bytes_max
-                    && let Some(bundle) = reader.take()
-                {
-                    bytes += bundle.part_bytes();
-                    decoding.push(decode(reader.segments(), decoders, bundle));
-                }
+            while bytes < *batch_bytes_max
+                && let Some(bundle) = reader.take()
+            {
+                bytes += bundle.part_bytes();
+                decoding.push(decode(reader.segments(), decoders, bundle));
+            }
+            if !is_broken && goes_on() {
                 reader.begin(reads, decoding.len());
             }
-            if decoding.is_empty() && (!goes_on || bytes >= *batch_bytes_max) {
+            if decoding.is_empty() && bytes >= *batch_bytes_max {
                 break;
             }
             tokio::select! {

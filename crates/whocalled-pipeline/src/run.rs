@@ -206,9 +206,7 @@ async fn decode(
         let Ok(place) = place else { break };
         let outcomes = prepare(&mut preparer, plan, options).await?;
         let is_stopped = options.stop.load(Ordering::Relaxed);
-        let is_done = preparer.is_idle() && plan.reads.is_empty() && plan.gone.is_empty();
-        if outcomes.is_empty() && (is_stopped || is_done) {
-            preparer.give_back(&mut plan.reads);
+        if outcomes.is_empty() && (is_stopped || plan.reads.is_empty() && plan.gone.is_empty()) {
             break;
         }
         let tally = account(&preparer, outcomes, plan, options, &receipt)?;
