@@ -193,7 +193,11 @@ fn begin(read: Read, first: Result<Vec<Bytes>, whocalled_fetch::Error>) -> Resul
     let (tail, first) = match &read.tail {
         None => (Bytes::new(), first),
         Some((tail_bytes, hash)) => {
-            let (tail, rest) = split(&first.concat().into(), *tail_bytes);
+            let whole = match first.as_slice() {
+                [piece] => piece.clone(),
+                pieces => pieces.concat().into(),
+            };
+            let (tail, rest) = split(&whole, *tail_bytes);
             if tail_hash(&tail) != *hash {
                 return Err(over(read, Some(Anew::Rewritten), None));
             }

@@ -3,7 +3,7 @@
 //! Blobs for the next batch are on their way while those of this one are decoded, so that between batches neither the
 //! network nor the decoders wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,17 +55,10 @@ pub(crate) struct Reader<'a> {
     thread_count: usize,
     bytes_in_flight: Arc<Semaphore>,
     permit_count: u32,
-    /// What is on its way, by the number of the bundle.
-    pending: HashMap<u64, Vec<Read>>,
-    arriving: FuturesUnordered<BoxFuture<'a, (u64, Arrival)>>,
-    next_number: u64,
+    /// What is on its way.
+    arriving: FuturesUnordered<BoxFuture<'a, Bundle>>,
     /// What is there, and not taken yet.
     arrived: VecDeque<Bundle>,
-}
-
-struct Arrival {
-    firsts: Firsts,
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a> Reader<'a> {
@@ -78,9 +71,7 @@ impl<'a> Reader<'a> {
             thread_count,
             bytes_in_flight: Arc::new(Semaphore::new(permit_count as usize)),
             permit_count,
-            pending: HashMap::new(),
             arriving: FuturesUnordered::new(),
-            next_number: 0,
             arrived: VecDeque::new(),
         }
     }
@@ -92,11 +83,9 @@ impl<'a> Reader<'a> {
 
     /// Begins as many of those reads as may be in flight beside `taken` bundles that are not decoded yet.
     pub(crate) fn begin(&mut self, reads: &mut VecDeque<Read>, taken: usize) {
-        while !reads.is_empty() && taken + self.pending.len() + self.arrived.len() < self.bundles_max(reads) {
-            let bundle = self.bundle(reads);
-            self.arriving.push(self.fetch(self.next_number, &bundle));
-            self.pending.insert(self.next_number, bundle);
-            self.next_number += 1;
+        while !reads.is_empty() && taken + self.arriving.len() + self.arrived.len() < self.bundles_max(reads) {
+            let together = self.together(reads);
+            self.arriving.push(self.fetch(together));
         }
     }
 
@@ -114,42 +103,41 @@ impl<'a> Reader<'a> {
 
     /// What is read together: an account's blobs each alone, since each is a request, and files up to
     /// [`FILE_BYTES_AT_A_TIME`]. A blob that has more new bytes than a batch is read in parts, over several batches.
-    fn bundle(&self, reads: &mut VecDeque<Read>) -> Vec<Read> {
+    fn together(&self, reads: &mut VecDeque<Read>) -> Vec<Read> {
         let bytes_max = if self.archive.is_directory() { FILE_BYTES_AT_A_TIME } else { 0 };
         let part_bytes_max = self.limits.batch_bytes_max;
-        let mut bundle: Vec<Read> = Vec::new();
+        let mut together: Vec<Read> = Vec::new();
         let mut bytes = 0;
         while let Some(read) = reads.front_mut() {
             read.upto = read.blob.bytes.min(read.from.saturating_add(part_bytes_max.saturating_mul(read.part_factor)));
             bytes += read.held_bytes();
-            if !bundle.is_empty() && bytes > bytes_max {
+            if !together.is_empty() && bytes > bytes_max {
                 break;
             }
-            bundle.extend(reads.pop_front());
+            together.extend(reads.pop_front());
         }
-        bundle
+        together
     }
 
-    fn fetch(&self, number: u64, bundle: &[Read]) -> BoxFuture<'a, (u64, Arrival)> {
+    fn fetch(&self, reads: Vec<Read>) -> BoxFuture<'a, Bundle> {
         // Taken once and for the whole bundle, since a task that waits for more while it holds some
         // could wait for ever. One segment is being decoded, one waits, and one is on its way.
-        let held: u64 = bundle.iter().map(Read::held_bytes).sum();
+        let held: u64 = reads.iter().map(Read::held_bytes).sum();
         let held = held.min(3 * self.segments.bytes_max);
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
-        let ranges = bundle.iter().map(|read| self.segments.next(read, read.from - read.tail_bytes())).collect();
+        let ranges = reads.iter().map(|read| self.segments.next(read, read.from - read.tail_bytes())).collect();
         let (archive, in_flight) = (self.archive, Arc::clone(&self.bytes_in_flight));
         async move {
             let permit = in_flight.acquire_many_owned(permits).await.ok();
-            (number, Arrival { firsts: archive.read_all(ranges).await, permit })
+            Bundle { reads, firsts: archive.read_all(ranges).await, permit }
         }
         .boxed()
     }
 
     /// Waits until a bundle has arrived; `false` if none is on its way.
     pub(crate) async fn arrive(&mut self) -> bool {
-        let Some((number, Arrival { firsts, permit })) = self.arriving.next().await else { return false };
-        let reads = self.pending.remove(&number).unwrap_or_default();
-        self.arrived.push_back(Bundle { reads, firsts, permit });
+        let Some(bundle) = self.arriving.next().await else { return false };
+        self.arrived.push_back(bundle);
         true
     }
 
@@ -229,7 +217,7 @@ mod tests {
         let all: Vec<String> = reads.iter().map(|read| read.blob.name.to_string()).collect();
         let mut reader = Reader::new(&archive, &limits, 1);
         reader.begin(&mut reads, 0);
-        let begun_count = reader.pending.len();
+        let begun_count = reader.arriving.len();
         while reader.arrive().await {}
         let mut arrived = Vec::new();
         while let Some(bundle) = reader.take() {
@@ -239,7 +227,6 @@ mod tests {
         arrived.sort();
         assert_eq!((arrived.len(), &arrived[..]), (begun_count, &all[..begun_count]));
         assert_eq!(reads.len(), 12 - begun_count);
-        assert!(reader.pending.is_empty());
     }
 
     #[tokio::test]
@@ -249,15 +236,16 @@ mod tests {
         let mut reader = Reader::new(&archive, &limits, 2);
         reader.begin(&mut reads, 0);
         // Three of 300 KiB are no more than a mebibyte, and 4 MiB are read ahead for each of two cores.
-        assert_eq!((reader.pending.len(), reads.len()), (8, 16));
-        assert!(reader.pending.values().all(|bundle| bundle.len() == 3));
+        assert_eq!((reader.arriving.len(), reads.len()), (8, 16));
         reader.begin(&mut reads, 0);
         assert_eq!(reads.len(), 16, "as many as may be are in flight");
+        while reader.arrive().await {}
+        assert!(std::iter::from_fn(|| reader.take()).all(|bundle| bundle.reads.len() == 3));
 
         let (_root, archive, mut reads) = planned(&[5 << 20; 8], &limits).await;
         let mut reader = Reader::new(&archive, &limits, 2);
         reader.begin(&mut reads, 1);
-        assert_eq!((reader.pending.len(), reads.len()), (3, 5), "two for each core, of which one is taken");
+        assert_eq!((reader.arriving.len(), reads.len()), (3, 5), "two for each core, of which one is taken");
     }
 
     #[tokio::test]
