@@ -12,6 +12,7 @@ mod faults;
 mod growth;
 mod kills;
 mod listing;
+mod materialized;
 mod oauth;
 mod parts;
 mod planning;

@@ -467,6 +467,8 @@ pub(crate) struct Optimize {
     /// Delete files that nothing has named for this many days
     #[arg(long, default_value_t = 7, value_name = "DAYS")]
     pub(crate) retention_days: u32,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]

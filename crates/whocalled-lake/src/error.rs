@@ -19,12 +19,14 @@ pub enum Unfinished {
     Decided(i64),
     /// An export.
     Export,
+    /// The rows of views.
+    Views,
 }
 
 impl Unfinished {
     const fn place(self) -> &'static str {
         match self {
-            Self::Batch | Self::Decided(_) => "lake",
+            Self::Batch | Self::Decided(_) | Self::Views => "lake",
             Self::Export => "export",
         }
     }
@@ -38,6 +40,7 @@ impl fmt::Display for Unfinished {
                 write!(f, "batch {batch} is decided and not in every table yet, and the next run completes it")
             }
             Self::Export => f.write_str("what the export was to replace is as it was"),
+            Self::Views => f.write_str("the lake's tables are whole, and queries compute what was to be written"),
         }
     }
 }
@@ -316,6 +319,15 @@ impl Error {
             Self::Full { place, source, .. } => Self::Full { place, unfinished: what, source },
             Self::ReadOnly { place, source, .. } => Self::ReadOnly { place, unfinished: what, source },
             other => other,
+        }
+    }
+
+    /// An error of a Parquet file that is written to the storage as it is made.
+    pub(crate) fn parquet_write(path: impl Into<String>, source: parquet::errors::ParquetError) -> Self {
+        let path = path.into();
+        match cause(&source) {
+            Some(cause) => Self::caused(cause, true, path, source.into()),
+            None => Self::Parquet { path, source },
         }
     }
 

@@ -6,7 +6,8 @@
 //! A lake is a directory, local or in a Storage Account. Below it is one Delta table per
 //! [`Table`](whocalled_types::Table), partitioned by `date`, and `whocalled-lake.json`, which is
 //! written last when the lake is made. Any Delta reader opens the tables as they are. The receipts of
-//! runs are in `_receipts`, and nothing follows from them.
+//! runs are in `_receipts`, and nothing follows from them; in `_views` is what queries would compute from
+//! the tables, by a hash of their files.
 //!
 //! # The protocol
 //!
@@ -69,6 +70,7 @@ mod receipts;
 mod replace;
 mod statistics;
 mod vacuum;
+mod views;
 mod write;
 
 #[cfg(test)]
@@ -87,4 +89,5 @@ pub use location::{LakeLocation, StorageOptions};
 pub use optimize::Optimized;
 pub use receipts::{KeptReceipt, RECEIPTS_RETENTION};
 pub use vacuum::{RETENTION, Vacuumed};
+pub use views::{StoredView, StoredViews, VIEWS_RETENTION, ViewSet};
 pub use write::{Writer, WrittenBatch};

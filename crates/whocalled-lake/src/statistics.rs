@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType}
 use chrono::DateTime;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::Error;
@@ -90,7 +91,13 @@ fn instant(microseconds: i64) -> Option<String> {
 
 /// The row count in a file's statistics.
 pub(crate) fn row_count(statistics: Option<&str>) -> Option<u64> {
-    parse(statistics)?.get("numRecords")?.as_u64()
+    /// Of all that there is the one field, for this is asked of every file whenever a lake is opened.
+    #[derive(Deserialize)]
+    struct Counted {
+        #[serde(rename = "numRecords")]
+        row_count: u64,
+    }
+    Some(serde_json::from_str::<Counted>(statistics?).ok()?.row_count)
 }
 
 /// The smallest and the largest value of a text column.

@@ -13,6 +13,7 @@ use whocalled_types::Table;
 use crate::data_file::object_path;
 use crate::failpoint::VACUUM_FILE_DELETED;
 use crate::receipts::{DIRECTORY as RECEIPTS, RECEIPTS_RETENTION};
+use crate::views::{VIEWS_DIRECTORY, VIEWS_RETENTION};
 use crate::{Error, Lake};
 
 /// How long a file without use is kept unless the user says otherwise; Delta's own default.
@@ -32,12 +33,15 @@ pub struct Vacuumed {
     pub log_entries: usize,
     /// How many receipts were deleted.
     pub receipts: usize,
+    /// How many files of materialized views were deleted.
+    pub view_files: usize,
 }
 
 impl Lake {
     /// Recovers the lake, then deletes the Parquet files that are in no table, were last in one
     /// longer than `retention` ago, and were written longer than that ago; and the receipts of runs
-    /// longer than [`RECEIPTS_RETENTION`] ago.
+    /// longer than [`RECEIPTS_RETENTION`] ago; and views that others took the place of longer than
+    /// [`VIEWS_RETENTION`] ago.
     pub async fn vacuum(&mut self, retention: TimeDelta, now: DateTime<Utc>) -> Result<Vacuumed, Error> {
         if retention < RETENTION_MIN {
             return Err(Error::Argument {
@@ -69,6 +73,8 @@ impl Lake {
         }
         self.delete_leftovers(RECEIPTS, now - retention, &mut vacuumed).await?;
         vacuumed.receipts = self.delete_receipts(now - RECEIPTS_RETENTION).await?;
+        vacuumed.view_files = self.delete_views(now - VIEWS_RETENTION).await?;
+        self.delete_leftovers(VIEWS_DIRECTORY, now - retention, &mut vacuumed).await?;
         Ok(vacuumed)
     }
 

@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::collections::BTreeMap;
-
 use arrow::json::ArrayWriter;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -11,8 +9,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
 use crate::parameters::{Parameters, Value};
-use crate::scope::{Places, Scope};
+use crate::scope::{Places, Scope, literals};
 use crate::session::{Answer, Session};
+use crate::weights::Weights;
 
 /// What the lake knows about a correlation id.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,22 +107,30 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
         return Err(Error::UnknownCall { correlation_id });
     };
-    let texts = |column| rows_of_records.iter().filter_map(|row| text(row, column)).collect();
+    let texts = |column| rows_of_records.iter().filter_map(|row| text(row, column)).collect::<Vec<_>>();
     let places = Places { accounts: texts("resource_id"), prefixes: texts("ip_prefix") };
+    let hours = texts("hour").iter().map(|hour| format!("TIMESTAMP '{hour}'")).collect::<Vec<_>>().join(", ");
+    let slots = SLOTS
+        .replace("$accounts", &literals(&places.accounts))
+        .replace("$prefixes", &literals(&[places.prefixes.as_slice(), &[String::new()]].concat()))
+        .replace("$hours", &hours);
     let scope = Scope::of_places(first..=last, places);
-    let weights = rows(session.query("SELECT name, weight, sentence FROM weights", &Parameters::new()).await?).await?;
-    let weights: BTreeMap<String, (f64, String)> = weights
-        .iter()
-        .filter_map(|row| Some((text(row, "name")?, (number(row, "weight"), text(row, "sentence")?))))
-        .collect();
-    let within = async |sql| rows(session.query_within(sql, &parameters, scope.clone()).await?).await;
-    let (candidates, calls) = tokio::try_join!(within(CANDIDATES), within(CALLS))?;
+    let within = async |sql: &str| rows(session.query_within(sql, &parameters, scope.clone()).await?).await;
+    // The slots first: with their numbers in the statement, the evidence of no others is read.
+    let candidates = async {
+        let slots = within(&slots).await?;
+        let slots: Vec<String> = slots.iter().filter_map(|row| Some(integer(row, "slot")?.to_string())).collect();
+        let slots = if slots.is_empty() { "NULL".to_owned() } else { slots.join(", ") };
+        within(&CANDIDATES.replace("$slots", &slots)).await
+    };
+    let (mut candidates, calls) = tokio::try_join!(candidates, within(CALLS))?;
+    candidates.sort_by_key(|candidate| integer(candidate, "rank"));
     let calls = calls
         .iter()
         .filter_map(|row| {
             let resource_id = text(row, "resource_id")?;
             let of_call = candidates.iter().filter(|it| text(it, "resource_id").as_ref() == Some(&resource_id));
-            let candidates = of_call.map(|it| candidate(it, &weights)).collect();
+            let candidates = of_call.map(|it| candidate(it, session.weights())).collect();
             call(row, resource_id, candidates)
         })
         .collect();
@@ -131,13 +138,14 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
 }
 
 const RECORDS: &str = "
-    SELECT 'request_response' AS record_table, time, blob, generation, blob_offset, resource_id, ip_prefix
+    SELECT 'request_response' AS record_table, time, blob, generation, blob_offset, resource_id, ip_prefix,
+      date_trunc('hour', coalesce(request_time, time)) AS hour
     FROM request_response WHERE correlation_id = $id
     UNION ALL
-    SELECT 'request_usage', time, blob, generation, blob_offset, NULL, NULL
+    SELECT 'request_usage', time, blob, generation, blob_offset, NULL, NULL, NULL
     FROM request_usage WHERE correlation_id = $id
     UNION ALL
-    SELECT 'gateway', time, blob, generation, blob_offset, NULL, NULL
+    SELECT 'gateway', time, blob, generation, blob_offset, NULL, NULL, NULL
     FROM gateway WHERE backend_correlation_id = $id
     ORDER BY time, blob, blob_offset";
 
@@ -146,13 +154,19 @@ const CALLS: &str = "
       candidates
     FROM attributed_calls WHERE correlation_id = $id ORDER BY time, resource_id";
 
+/// The slots that the call may be in: those at the places of its records, in their hours.
+const SLOTS: &str = "
+    SELECT s.slot FROM places AS p JOIN slots AS s ON s.place = p.place
+    WHERE p.account_id IN ($accounts) AND p.ip_prefix IN ($prefixes) AND s.hour IN ($hours)";
+
+/// In no order: where all have the same rank, DataFusion 55 plans to sort what need not be, and refuses its plan.
 const CANDIDATES: &str = "
-    SELECT a.resource_id, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
+    SELECT a.resource_id, a.rank, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
       a.entra_score, a.hours_score, a.deployment_score, a.habit_score, a.recency_score, a.repeated_score, a.deliberate_score,
       a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.habit, a.recency,
       a.repetition, a.deliberation, a.rotation, a.logs, a.others, a.address_principal_count, a.candidate_count
     FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
-    WHERE a.correlation_id = $id ORDER BY a.resource_id, a.rank";
+    WHERE a.correlation_id = $id AND (a.slot IS NULL OR a.slot IN ($slots))";
 
 /// The columns that name a principal's evidence, and those that say what it adds.
 const KINDS: [(&str, &str); 11] = [
@@ -222,8 +236,8 @@ fn call(row: &Map<String, Json>, resource_id: String, candidates: Vec<Candidate>
     })
 }
 
-fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>) -> Candidate {
-    let known = |name: &str| weights.get(name).cloned().unwrap_or_default();
+fn candidate(row: &Map<String, Json>, weights: &Weights) -> Candidate {
+    let known = |name: &str| weights.get(name).unwrap_or_default();
     let mut evidence = Vec::new();
     let mut add = |name: &str, sentence: String, contribution: f64| {
         evidence.push(Evidence { name: name.to_owned(), sentence, contribution });
@@ -234,7 +248,7 @@ fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>)
             .flatten()
         {
             let (weight, sentence) = known(&name);
-            add(&name, sentence, weight);
+            add(&name, sentence.to_owned(), weight);
         }
     } else if row.get("score").is_some_and(Json::is_number) {
         let count = integer(row, "candidate_count").unwrap_or_default();
@@ -246,7 +260,7 @@ fn candidate(row: &Map<String, Json>, weights: &BTreeMap<String, (f64, String)>)
                 Some(count) => format!(": {count}"),
                 None => String::new(),
             };
-            add(&name, known(&name).1 + &shared, number(row, score));
+            add(&name, format!("{}{shared}", known(&name).1), number(row, score));
         }
     }
     Candidate {

@@ -1,6 +1,8 @@
 //! A table of the lake for DataFusion: the files of a snapshot, scanned by DataFusion's own Parquet
 //! source.
 //!
+//! The rows of a view that are in the lake are read in the same way.
+//!
 //! What this adds to the source is knowledge from the Delta log: which files there are, the `date`
 //! of each (so that a filter on `date` opens no file of another day), and how many rows they hold.
 //! Everything below the file, such as row groups, pages and bloom filters, is pruned by the source.
@@ -14,7 +16,7 @@ use chrono::NaiveDate;
 use datafusion::catalog::Session as PlanningSession;
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Statistics, project_schema};
+use datafusion::common::{Constraints, DFSchema, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
 use datafusion::datasource::physical_plan::{
@@ -25,12 +27,14 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, col, lit};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
+use object_store::ObjectMeta;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
 use whocalled_lake::DataFile;
 use whocalled_types::Table;
@@ -53,42 +57,90 @@ pub(crate) struct ScanDates {
     pub(crate) last: NaiveDate,
 }
 
-/// The files of one table in one snapshot.
+/// How the files of a lake are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    /// Where the lake's object store is registered.
+    pub(crate) store: ObjectStoreUrl,
+    pub(crate) small: Arc<SmallFiles>,
+}
+
+impl Files {
+    /// Reads one file.
+    pub(crate) fn reader(
+        &self,
+        state: &dyn PlanningSession,
+        file: PartitionedFile,
+    ) -> Result<Box<dyn AsyncFileReader>> {
+        let hint = Some(METADATA_BYTES_HINT);
+        Ok(self.readers(state)?.create_reader(0, file, hint, &ExecutionPlanMetricsSet::new())?)
+    }
+
+    /// What is read of a file's end is kept: views read a table several times.
+    fn readers(&self, state: &dyn PlanningSession) -> Result<Readers> {
+        let runtime = state.runtime_env();
+        let cache = runtime.cache_manager.get_file_metadata_cache();
+        let others = CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache);
+        Ok(Readers { others, small: Arc::clone(&self.small) })
+    }
+}
+
+/// The files of one table in one snapshot, or of a view whose rows are in the lake.
 #[derive(Debug)]
 pub(crate) struct LakeTable {
-    table: Table,
-    /// With `date` last, as a query sees it.
+    /// As a query sees it: of a table, with `date` last.
     schema: SchemaRef,
     files: Vec<DataFile>,
-    store: ObjectStoreUrl,
-    small: Arc<SmallFiles>,
+    access: Files,
+    /// Whether `date` is no column of the files, but the same for all rows of one.
+    by_date: bool,
+    holds_calls: bool,
+    constraints: Constraints,
 }
 
 impl LakeTable {
     /// `schema` is the table's, in which `date` may be anywhere; it is moved last.
-    pub(crate) fn new(
-        table: Table,
-        schema: &SchemaRef,
-        files: Vec<DataFile>,
-        store: ObjectStoreUrl,
-        small: Arc<SmallFiles>,
-    ) -> Self {
+    pub(crate) fn new(table: Table, schema: &SchemaRef, files: Vec<DataFile>, access: Files) -> Self {
         let (mut fields, date): (Vec<_>, Vec<_>) =
             with_views(schema).fields().iter().map(Arc::clone).partition(|field| field.name() != DATE);
         fields.extend(date);
-        Self { table, schema: Arc::new(Schema::new(fields)), files, store, small }
+        Self {
+            schema: Arc::new(Schema::new(fields)),
+            files,
+            access,
+            by_date: true,
+            holds_calls: holds_calls(table),
+            constraints: Constraints::default(),
+        }
+    }
+
+    /// A view's rows, which are in one file.
+    pub(crate) async fn of_view(
+        file: DataFile,
+        access: Files,
+        constraints: Constraints,
+        state: &dyn PlanningSession,
+    ) -> Result<Self> {
+        let mut reader = access.reader(state, PartitionedFile::new_from_meta(object_meta(&file)))?;
+        let metadata = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await?;
+        let schema = Arc::new(with_views(metadata.schema()));
+        Ok(Self { schema, files: vec![file], access, by_date: false, holds_calls: false, constraints })
+    }
+
+    /// All files, whatever a session reads of them.
+    pub(crate) fn files(&self) -> &[DataFile] {
+        &self.files
     }
 
     fn table_schema(&self) -> TableSchema {
         let (file, partition): (Vec<_>, Vec<_>) =
-            self.schema.fields().iter().map(Arc::clone).partition(|field| field.name() != DATE);
+            self.schema.fields().iter().map(Arc::clone).partition(|field| !self.by_date || field.name() != DATE);
         TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build()
     }
 
     /// Reads one of the files.
     pub(crate) fn reader(&self, state: &dyn PlanningSession, file: &DataFile) -> Result<Box<dyn AsyncFileReader>> {
-        let hint = Some(METADATA_BYTES_HINT);
-        Ok(self.readers(state)?.create_reader(0, partitioned_file(file), hint, &ExecutionPlanMetricsSet::new())?)
+        self.access.reader(state, self.partitioned_file(file))
     }
 
     pub(crate) fn plan_scan(
@@ -101,22 +153,19 @@ impl LakeTable {
         self.plan_selected(state, projection, filters, limit, &|_| None)
     }
 
-    /// One text column of the row groups that may have this value in it, and of others too.
-    pub(crate) fn plan_lookup(
+    /// The row groups that may have rows that pass the filter, and others too; of the columns, those projected.
+    pub(crate) fn plan_groups(
         &self,
         state: &dyn PlanningSession,
-        column: &str,
-        value: &str,
+        filter: Expr,
+        projection: Option<Vec<usize>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let index = self.schema.index_of(column)?;
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let value = ScalarValue::Utf8View(Some(value.to_owned()));
-        let filter = state.create_physical_expr(col(column).eq(lit(value)), &schema)?;
+        let filter = state.create_physical_expr(filter, &schema)?;
         let files = self.files_to_read(state, &[])?;
         let source = self.source(state)?.with_predicate(filter);
-        Ok(DataSourceExec::from_data_source(
-            self.scan_of(state, source, files, &|_| None).with_projection_indices(Some(vec![index]))?.build(),
-        ))
+        let config = self.scan_of(state, source, files, &|_| None);
+        Ok(DataSourceExec::from_data_source(config.with_projection_indices(projection)?.build()))
     }
 
     /// A scan that reads of each file the rows that are selected; all, where none are.
@@ -146,15 +195,7 @@ impl LakeTable {
         Ok(ParquetSource::new(self.table_schema())
             .with_table_parquet_options(options)
             .with_metadata_size_hint(METADATA_BYTES_HINT)
-            .with_parquet_file_reader_factory(Arc::new(self.readers(state)?)))
-    }
-
-    /// What is read of a file's end is kept: views read a table several times.
-    fn readers(&self, state: &dyn PlanningSession) -> Result<Readers> {
-        let runtime = state.runtime_env();
-        let cache = runtime.cache_manager.get_file_metadata_cache();
-        let others = CachedParquetFileReaderFactory::new(runtime.object_store(&self.store)?, cache);
-        Ok(Readers { others, small: Arc::clone(&self.small) })
+            .with_parquet_file_reader_factory(Arc::new(self.access.readers(state)?)))
     }
 
     fn scan_of(
@@ -170,18 +211,18 @@ impl LakeTable {
             statistics.num_rows = Precision::Inexact(row_count);
         }
         let partitioned = |file: &DataFile| match selection(file) {
-            Some(selected) => partitioned_file(file).with_extension(selected),
-            None => partitioned_file(file),
+            Some(selected) => self.partitioned_file(file).with_extension(selected),
+            None => self.partitioned_file(file),
         };
         let files = FileGroup::new(files.into_iter().map(partitioned).collect());
-        FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+        FileScanConfigBuilder::new(self.access.store.clone(), Arc::new(source))
             .with_file_groups(files.split_files(state.config().target_partitions()))
             .with_statistics(statistics)
     }
 
     /// The files whose date the filters and the session leave over.
     pub(crate) fn files_to_read(&self, state: &dyn PlanningSession, filters: &[Expr]) -> Result<Vec<&DataFile>> {
-        let dates = state.config().get_extension::<ScanDates>().filter(|_| holds_calls(self.table));
+        let dates = state.config().get_extension::<ScanDates>().filter(|_| self.holds_calls);
         let files: Vec<&DataFile> = self
             .files
             .iter()
@@ -190,7 +231,8 @@ impl LakeTable {
                 _ => true,
             })
             .collect();
-        let Some(filter) = filters.iter().filter(|it| reads_only_date(it)).cloned().reduce(Expr::and) else {
+        let of_files = filters.iter().filter(|it| self.by_date && reads_only_date(it));
+        let Some(filter) = of_files.cloned().reduce(Expr::and) else {
             return Ok(files);
         };
         let schema = Arc::new(Schema::new(vec![Field::new(DATE, DataType::Date32, true)]));
@@ -200,6 +242,15 @@ impl LakeTable {
         let keep = filter.evaluate(&batch)?.into_array(files.len())?;
         let keep: &BooleanArray = keep.as_boolean();
         Ok(files.into_iter().enumerate().filter(|(i, _)| keep.is_valid(*i) && keep.value(*i)).map(|it| it.1).collect())
+    }
+
+    fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
+        let found = PartitionedFile::new_from_meta(object_meta(file));
+        if !self.by_date {
+            return found;
+        }
+        let date = file.date.map(Date32Type::from_naive_date);
+        found.with_partition_values(vec![ScalarValue::Date32(date)])
     }
 }
 
@@ -238,21 +289,23 @@ fn unqualified(filter: Expr) -> Result<Expr> {
     Ok(replaced.data)
 }
 
-fn partitioned_file(file: &DataFile) -> PartitionedFile {
-    let date = file.date.map(Date32Type::from_naive_date);
-    PartitionedFile::new_from_meta(object_store::ObjectMeta {
+fn object_meta(file: &DataFile) -> ObjectMeta {
+    ObjectMeta {
         location: file.path.clone(),
         last_modified: file.modified_at,
         size: file.bytes,
         e_tag: None,
         version: None,
-    })
-    .with_partition_values(vec![ScalarValue::Date32(date)])
+    }
 }
 
 impl TableProvider for LakeTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn table_type(&self) -> TableType {
@@ -282,7 +335,7 @@ impl TableProvider for LakeTable {
         Ok(filters
             .iter()
             .map(|filter| {
-                if reads_only_date(filter) {
+                if self.by_date && reads_only_date(filter) {
                     TableProviderFilterPushDown::Exact
                 } else {
                     TableProviderFilterPushDown::Inexact

@@ -9,20 +9,33 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
-use datafusion::datasource::{TableProvider, ViewTable};
+use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::prelude::SessionContext;
 use tokio::sync::OnceCell;
 use whocalled_types::Table;
 
 use crate::error::Error;
 use crate::kept::KeptView;
+use crate::materialized::Materialized;
 use crate::provider::LakeTable;
 use crate::repeats::Repeats;
 use crate::scope::Scope;
 use crate::views::View;
 use crate::weights::Weights;
+
+/// What relations are made from.
+pub(crate) struct Sources {
+    pub(crate) tables: BTreeMap<Table, Arc<dyn TableProvider>>,
+    /// The table of calls, where it is a lake's.
+    pub(crate) records: Option<Arc<LakeTable>>,
+    pub(crate) views: Vec<View>,
+    pub(crate) weights: Weights,
+    /// Views whose rows may be in the lake.
+    pub(crate) materialized: Option<Arc<Materialized>>,
+}
 
 /// The tables of a snapshot and the views over them.
 pub(crate) struct Relations {
@@ -30,13 +43,17 @@ pub(crate) struct Relations {
     tables: MemorySchemaProvider,
     views: BTreeMap<&'static str, PlannedView>,
     repeats: Option<Arc<Repeats>>,
+    materialized: Option<Arc<Materialized>>,
     /// The state of the context in which they are registered, while there is one.
     state: Box<dyn Fn() -> Option<SessionState> + Send + Sync>,
 }
 
 struct PlannedView {
     sql: String,
+    /// Which of its rows the scope leaves over.
+    condition: Option<String>,
     kept: bool,
+    may_be_stored: bool,
     provider: OnceCell<Arc<dyn TableProvider>>,
 }
 
@@ -44,30 +61,28 @@ impl Relations {
     /// Registers the tables and views in a context, in place of any that it has.
     pub(crate) fn register(
         context: &SessionContext,
-        tables: &BTreeMap<Table, Arc<dyn TableProvider>>,
-        records: Option<&Arc<LakeTable>>,
-        views: &[View],
-        weights: &Weights,
+        sources: &Sources,
         scope: Option<&Scope>,
     ) -> std::result::Result<(), Error> {
         let registered = MemorySchemaProvider::new();
-        for (table, provider) in tables {
+        for (table, provider) in &sources.tables {
             registered.register_table(table.name().to_owned(), Arc::clone(provider)).map_err(Error::running)?;
         }
-        let planned = |&View { name, sql, kept, .. }: &View| {
-            let sql = if name == "weights" { weights.to_sql(sql) } else { sql.to_owned() };
-            let sql = match scope {
-                Some(scope) => scope.narrowed(name, sql),
-                None => sql,
-            };
-            (name, PlannedView { sql, kept, provider: OnceCell::new() })
+        let planned = |view: &View| {
+            let condition = scope.and_then(|scope| scope.condition(view.name));
+            let (sql, may_be_stored) = (sources.weights.filled_in(view), view.sorted_by.is_some());
+            (view.name, PlannedView { sql, condition, kept: view.kept, may_be_stored, provider: OnceCell::new() })
         };
         // Weak, because the state holds what is registered in it.
         let state = context.state_weak_ref();
         let relations = Self {
             tables: registered,
-            views: views.iter().map(planned).collect(),
-            repeats: records.map(|table| Arc::new(Repeats::new(Arc::clone(table)))),
+            views: sources.views.iter().map(planned).collect(),
+            repeats: sources
+                .records
+                .as_ref()
+                .map(|table| Arc::new(Repeats::new(Arc::clone(table), sources.materialized.clone()))),
+            materialized: sources.materialized.clone(),
             state: Box::new(move || Some(state.upgrade()?.read().clone())),
         };
         let names = &context.state().config_options().catalog.clone();
@@ -87,12 +102,33 @@ impl Relations {
             }
         }
         let state = (self.state)().ok_or_else(|| DataFusionError::Internal("the session has ended".to_owned()))?;
-        let plan = state.create_logical_plan(&view.sql).await.map_err(|error| unusable(name, error))?;
-        Ok(if view.kept {
-            Arc::new(KeptView::new(name, plan))
-        } else {
-            Arc::new(ViewTable::new(plan, Some(view.sql.clone())))
-        })
+        if view.may_be_stored
+            && let Some(materialized) = &self.materialized
+            && let Some(rows) = materialized.table(name, &state).await?
+        {
+            return view.narrowed(name, rows, &state);
+        }
+        let sql = match &view.condition {
+            Some(condition) => format!("SELECT * FROM (\n{}\n) AS {name} WHERE {condition}", view.sql),
+            None => view.sql.clone(),
+        };
+        let plan = state.create_logical_plan(&sql).await.map_err(|error| unusable(name, error))?;
+        Ok(if view.kept { Arc::new(KeptView::new(name, plan)) } else { Arc::new(ViewTable::new(plan, Some(sql))) })
+    }
+}
+
+impl PlannedView {
+    /// The rows of the view that its condition leaves over.
+    fn narrowed(
+        &self,
+        name: &str,
+        rows: Arc<dyn TableProvider>,
+        state: &SessionState,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let Some(condition) = &self.condition else { return Ok(rows) };
+        let rows = LogicalPlanBuilder::scan(name, provider_as_source(rows), None)?;
+        let condition = state.create_logical_expr(condition, rows.schema())?;
+        Ok(Arc::new(ViewTable::new(rows.filter(condition)?.build()?, None)))
     }
 }
 

@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch, StringArray, UInt64Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::catalog::Session as PlanningSession;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::common::runtime::SpawnedTask;
@@ -21,9 +21,10 @@ use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, ident, lit};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -31,8 +32,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use tokio::sync::{Mutex, OnceCell};
+use whocalled_lake::DataFile;
 
+use crate::materialized::Materialized;
 use crate::provider::LakeTable;
+
+/// What is stored in a lake, and its columns: a file of the table, and the place of a repeated record in it.
+pub(crate) const REPEATED_ROWS: &str = "repeated_rows";
+const FILE: &str = "file";
+const ROW: &str = "row";
 
 /// The column in question.
 const ID: &str = "correlation_id";
@@ -50,6 +58,7 @@ const RECORD_BYTES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Repeats {
     table: Arc<LakeTable>,
+    materialized: Option<Arc<Materialized>>,
     /// For each file, which of its records are repeated.
     found: OnceCell<HashMap<Path, BooleanBuffer>>,
     /// The id that was asked for last, and whether it is repeated.
@@ -64,8 +73,8 @@ pub(crate) struct RecordsView {
 }
 
 impl Repeats {
-    pub(crate) fn new(table: Arc<LakeTable>) -> Self {
-        Self { table, found: OnceCell::new(), recent: Mutex::new(None) }
+    pub(crate) fn new(table: Arc<LakeTable>, materialized: Option<Arc<Materialized>>) -> Self {
+        Self { table, materialized, found: OnceCell::new(), recent: Mutex::new(None) }
     }
 
     pub(crate) fn view(self: &Arc<Self>, repeated: bool) -> RecordsView {
@@ -104,7 +113,8 @@ impl Repeats {
         {
             return Ok(*repeated);
         }
-        let plan = self.table.plan_lookup(state, ID, id)?;
+        let filter = ident(ID).eq(lit(ScalarValue::Utf8View(Some(id.to_owned()))));
+        let plan = self.table.plan_groups(state, filter, Some(vec![self.table.schema().index_of(ID)?]))?;
         let batches = collect(plan, state.task_ctx()).await?;
         let count = |batch: &RecordBatch| batch.column(0).as_string_view().iter().filter(|it| *it == Some(id)).count();
         let repeated = batches.iter().map(count).sum::<usize>() > 1;
@@ -112,8 +122,59 @@ impl Repeats {
         Ok(repeated)
     }
 
+    /// Which records are repeated, by file and place in it, for [`Self::stored`]: a batch for each file.
+    pub(crate) async fn rows(&self, state: &dyn PlanningSession) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let found = self.found.get_or_try_init(|| self.find(state)).await?;
+        let mut files: Vec<_> = found.iter().collect();
+        files.sort_by_key(|(path, _)| *path);
+        let schema = schema_of_rows();
+        let batch = |(path, repeated): (&Path, &BooleanBuffer)| {
+            let rows: UInt64Array = repeated.set_indices().map(|row| row as u64).collect();
+            let files = StringArray::from_iter_values(std::iter::repeat_n(path, rows.len()));
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(files), Arc::new(rows)])
+        };
+        let batches = files.into_iter().map(batch).collect::<std::result::Result<_, _>>()?;
+        Ok((schema, batches))
+    }
+
+    /// What an earlier session has written into the lake.
+    async fn stored(
+        &self,
+        files: &[&DataFile],
+        state: &dyn PlanningSession,
+    ) -> Result<Option<HashMap<Path, BooleanBuffer>>> {
+        let Some(materialized) = &self.materialized else { return Ok(None) };
+        let Some(table) = materialized.table(REPEATED_ROWS, state).await? else { return Ok(None) };
+        let mut repeated = HashMap::with_capacity(files.len());
+        for file in files {
+            let Some(count) = file.row_count.and_then(|it| usize::try_from(it).ok()) else { return Ok(None) };
+            let mut none = BooleanBufferBuilder::new(count);
+            none.append_n(count, false);
+            repeated.insert(file.path.as_ref(), none);
+        }
+        let (Some(first), Some(last)) = (repeated.keys().min(), repeated.keys().max()) else {
+            return Ok(Some(HashMap::new()));
+        };
+        let text = |path: &str| lit(ScalarValue::Utf8View(Some(path.to_owned())));
+        let plan = table.plan_groups(state, ident(FILE).between(text(first), text(last)), None)?;
+        for batch in collect(plan, state.task_ctx()).await? {
+            let (of_files, rows) = (batch.column(0).as_string_view(), batch.column(1).as_primitive::<UInt64Type>());
+            for (file, row) in of_files.iter().zip(rows.values()) {
+                // Rows of other files are in the same row groups.
+                let Some(bits) = file.and_then(|file| repeated.get_mut(file)) else { continue };
+                let row = usize::try_from(*row).ok().filter(|row| *row < bits.len());
+                let row = row.ok_or_else(|| DataFusionError::Execution(format!("{REPEATED_ROWS}: no such row")))?;
+                bits.set_bit(row, true);
+            }
+        }
+        Ok(Some(repeated.into_iter().map(|(path, mut bits)| (Path::from(path), bits.finish())).collect()))
+    }
+
     async fn find(&self, state: &dyn PlanningSession) -> Result<HashMap<Path, BooleanBuffer>> {
         let files = self.table.files_to_read(state, &[])?;
+        if let Some(stored) = self.stored(&files, state).await? {
+            return Ok(stored);
+        }
         let record_count = files.iter().filter_map(|file| file.row_count).sum::<u64>();
         let memory = MemoryConsumer::new("repeated_records").register(&state.runtime_env().memory_pool);
         memory.try_grow(usize::try_from(record_count).unwrap_or(usize::MAX).saturating_mul(RECORD_BYTES))?;
@@ -136,6 +197,12 @@ impl Repeats {
         }
         Ok(found)
     }
+}
+
+/// The columns of what is stored.
+fn schema_of_rows() -> SchemaRef {
+    let fields = [(FILE, DataType::Utf8), (ROW, DataType::UInt64)];
+    Arc::new(Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, false)).to_vec()))
 }
 
 /// The id that all records must have to pass this filter, if it says so.
@@ -222,6 +289,12 @@ fn repeated_of_portion(portion: &mut [u64]) -> Vec<u32> {
         rows.extend(same.iter().filter_map(|it| u32::try_from(it & u64::from(u32::MAX)).ok()));
     }
     rows
+}
+
+impl RecordsView {
+    pub(crate) fn repeats(&self) -> &Repeats {
+        &self.repeats
+    }
 }
 
 impl TableProvider for RecordsView {

@@ -50,6 +50,14 @@ impl Scope {
         format!("date BETWEEN DATE '{first}' AND DATE '{last}'")
     }
 
+    /// The condition that an hour is of a day that is read.
+    fn hours(&self) -> String {
+        let ScanDates { first, last } = self.widened(MARGIN_DAYS);
+        // To the microsecond, as the column is: nanoseconds would not reach every year.
+        let instant = |text: String| format!("CAST('{text}' AS TIMESTAMP(6) WITH TIME ZONE)");
+        format!("hour BETWEEN {} AND {}", instant(format!("{first}T00:00:00Z")), instant(format!("{last}T23:00:00Z")))
+    }
+
     fn widened(&self, days: u64) -> ScanDates {
         let margin = Days::new(days);
         ScanDates {
@@ -58,24 +66,26 @@ impl Scope {
         }
     }
 
-    /// A view without the rows that have no part in weighing the calls: where principals were on other days,
-    /// who obtained the keys of other accounts, and who called them by key, unless from the same prefix.
-    /// Calls that name who made them all count, because they show how many share an address, and whose it is.
-    pub(crate) fn narrowed(&self, view: &str, sql: String) -> String {
-        let condition = match (view, &self.places) {
-            ("observed_days", _) => self.dates(PRESENCE_DAYS),
-            ("presence", _) => self.dates(0),
-            ("key_requests" | "key_audits" | "deployment_days", Some(places)) => places.accounts(),
+    /// Which rows of a view have a part in weighing the calls, in SQL; `None` where all may. The others are where
+    /// principals were on other days, who obtained the keys of other accounts, and who called them by key, unless
+    /// from the same prefix. Calls that name who made them all count, because they show how many share an
+    /// address, and whose it is.
+    pub(crate) fn condition(&self, view: &str) -> Option<String> {
+        match (view, &self.places) {
+            ("observed_days", _) => Some(self.dates(PRESENCE_DAYS)),
+            ("presence", _) => Some(self.dates(0)),
+            ("slot_callers", Some(places)) => Some(format!("{} AND {}", self.hours(), places.accounts())),
+            ("slots" | "slot_callers", _) => Some(self.hours()),
+            ("key_requests" | "key_audits" | "deployment_days", Some(places)) => Some(places.accounts()),
             ("sightings", Some(places)) => {
                 let mut condition = format!("{} OR object_id IS NOT NULL", places.accounts());
                 if !places.prefixes.is_empty() {
                     condition += &format!(" OR ip_prefix IN ({})", literals(&places.prefixes));
                 }
-                condition
+                Some(condition)
             }
-            _ => return sql,
-        };
-        format!("SELECT * FROM (\n{sql}\n) AS {view} WHERE {condition}")
+            _ => None,
+        }
     }
 }
 
@@ -86,6 +96,6 @@ impl Places {
 }
 
 /// Texts as SQL has them, with commas between them.
-fn literals(texts: &[String]) -> String {
+pub(crate) fn literals(texts: &[String]) -> String {
     texts.iter().map(|text| format!("'{}'", text.replace('\'', "''"))).collect::<Vec<_>>().join(", ")
 }

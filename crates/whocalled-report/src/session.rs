@@ -23,9 +23,10 @@ use whocalled_lake::Lake;
 use whocalled_types::Table;
 
 use crate::error::Error;
+use crate::materialized::{Materialization, Materialized};
 use crate::parameters::{Parameters, Value};
-use crate::provider::{LakeTable, with_views};
-use crate::relations::Relations;
+use crate::provider::{Files, LakeTable, with_views};
+use crate::relations::{Relations, Sources};
 use crate::reports::Report;
 use crate::scope::Scope;
 use crate::small_files::SmallFiles;
@@ -84,12 +85,8 @@ pub struct Answer {
 
 /// Reads one snapshot of a lake; commits made after it was opened are not seen.
 pub struct Session {
-    tables: BTreeMap<Table, Arc<dyn TableProvider>>,
-    /// The table of calls, where it is a lake's.
-    records: Option<Arc<LakeTable>>,
-    views: Vec<View>,
+    sources: Sources,
     relations: Vec<Relation>,
-    weights: Weights,
     /// Over everything.
     context: SessionContext,
     /// Over the scope that was asked for last: reports of one night all ask for the same days.
@@ -107,17 +104,20 @@ impl Session {
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
         context.register_object_store(url.as_ref(), lake.object_store());
         let small = Arc::new(SmallFiles::new(&context.runtime_env().memory_pool, options.memory_bytes_max));
-        let mut tables = BTreeMap::new();
-        let mut records = None;
+        let access = Files { store: url, small };
+        let mut lake_tables = BTreeMap::new();
         for table in Table::ALL {
             let (schema, files) = (lake.schema(table)?, lake.files(table)?);
-            let provider = Arc::new(LakeTable::new(table, &schema, files, url.clone(), Arc::clone(&small)));
-            if table == Table::RequestResponse {
-                records = Some(Arc::clone(&provider));
-            }
-            tables.insert(table, provider as Arc<dyn TableProvider>);
+            lake_tables.insert(table, Arc::new(LakeTable::new(table, &schema, files, access.clone())));
         }
-        Self::over(context, tables, records, options.weights.clone())
+        let (views, weights) = (views::all()?, options.weights.clone());
+        // The ledger names no records.
+        let data = lake_tables.iter().filter(|(table, _)| **table != Table::Ledger);
+        let files = data.flat_map(|(_, table)| table.files());
+        let materialized = Some(Arc::new(Materialized::of(lake, access, files, &views, &weights)));
+        let records = lake_tables.get(&Table::RequestResponse).cloned();
+        let tables = lake_tables.into_iter().map(|(table, it)| (table, it as Arc<dyn TableProvider>)).collect();
+        Self::over(context, Sources { tables, records, views, weights, materialized })
     }
 
     /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
@@ -131,17 +131,12 @@ impl Session {
             let provider = MemTable::try_new(Arc::new(with_views(schema)), vec![vec![]]).map_err(Error::running)?;
             tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
         }
-        Self::over(context(options)?, tables, None, options.weights.clone())
+        let (views, weights) = (views::all()?, options.weights.clone());
+        Self::over(context(options)?, Sources { tables, records: None, views, weights, materialized: None })
     }
 
-    fn over(
-        context: SessionContext,
-        tables: BTreeMap<Table, Arc<dyn TableProvider>>,
-        records: Option<Arc<LakeTable>>,
-        weights: Weights,
-    ) -> Result<Self, Error> {
-        let views = views::all()?;
-        Relations::register(&context, &tables, records.as_ref(), &views, &weights, None)?;
+    fn over(context: SessionContext, sources: Sources) -> Result<Self, Error> {
+        Relations::register(&context, &sources, None)?;
         let table = |table: &Table| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
@@ -152,8 +147,8 @@ impl Session {
             kind: RelationKind::View,
             summary: view.header.summary.clone(),
         };
-        let relations = tables.keys().map(table).chain(views.iter().map(view)).collect();
-        Ok(Self { tables, records, views, relations, weights, context, recent: Mutex::new(None) })
+        let relations = sources.tables.keys().map(table).chain(sources.views.iter().map(view)).collect();
+        Ok(Self { sources, relations, context, recent: Mutex::new(None) })
     }
 
     /// What queries can name: tables first, then views, each in the order of dependence.
@@ -225,6 +220,24 @@ impl Session {
         Ok(())
     }
 
+    /// Writes into the lake what the views say that others build on, so that later sessions read it instead of
+    /// computing it, for as long as the lake has the same files; `None` if it is there, or the session is
+    /// [in memory](Session::in_memory). `run_id`, of letters, digits and hyphens, is new in each run.
+    ///
+    /// # Errors
+    /// When a view cannot be computed within the memory limit, or the lake cannot be written to. What was written
+    /// is then no part of anything, and a vacuum deletes it.
+    pub async fn materialize(&self, run_id: &str) -> Result<Option<Materialization>, Error> {
+        match &self.sources.materialized {
+            Some(materialized) => materialized.write(&self.context, &self.sources.views, run_id).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.sources.weights
+    }
+
     fn planning(&self, error: DataFusionError) -> Error {
         let names: Vec<String> = self.relations.iter().map(|it| it.name.clone()).collect();
         Error::planning(error, &names)
@@ -260,7 +273,7 @@ impl Session {
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         let context =
             SessionContext::new_with_state(state.with_catalog_list(Arc::new(MemoryCatalogProviderList::new())).build());
-        Relations::register(&context, &self.tables, self.records.as_ref(), &self.views, &self.weights, Some(&scope))?;
+        Relations::register(&context, &self.sources, Some(&scope))?;
         *recent = Some((scope, context.clone()));
         Ok(context)
     }
@@ -276,6 +289,8 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     config.options_mut().optimizer.hash_join_single_partition_threshold = BUILD_BYTES_MAX;
     config.options_mut().optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS_MAX;
     config.options_mut().optimizer.use_statistics_registry = true;
+    // The third pass changes none of our plans, and takes a seventh of the time of a short question.
+    config.options_mut().optimizer.max_passes = 2;
     // All views that a plan waits for are computed at the same time: waiting takes no core.
     config.options_mut().execution.planning_concurrency = usize::MAX;
     config.options_mut().execution.time_zone = Some("UTC".to_owned());

@@ -12,35 +12,42 @@ pub(crate) struct View {
     pub(crate) sql: &'static str,
     /// Whether a session computes it once; see [`crate::kept`].
     pub(crate) kept: bool,
+    /// Of a view whose rows may be in the lake: the columns by which they are sorted there; see
+    /// [`crate::materialized`].
+    pub(crate) sorted_by: Option<&'static [&'static str]>,
 }
 
 /// The views that others read more than once, and that are small: as many rows as grants, as days
-/// on which principals were seen at addresses, or as hours in which keys were used.
-const KEPT: &[&str] = &[
-    "key_requests",
-    "key_audits",
-    "key_access",
-    "sightings",
-    "deployment_days",
-    "principals",
-    "observed_hours",
-    "presence",
-    "usual_hours",
-    "accounts",
-    "places",
-    "log_spans",
-    "gateway_callers",
-    "grants",
-    "pieces",
-    "slots",
-    "holder_steps",
-    "account_sums",
-    "leaders",
-    "place_holders",
-    "weighed_holders",
-    "slot_sums",
-    "slot_callers",
+/// on which principals were seen at addresses, or as hours in which keys were used. Also, the columns by which their
+/// rows are sorted in a lake, so that questions about a day or a call find them together.
+const KEPT: &[(&str, &[&str])] = &[
+    ("key_requests", &["time"]),
+    ("key_audits", &["time"]),
+    ("key_access", &["time"]),
+    ("sightings", &["hour", "account_id"]),
+    ("deployment_days", &["date", "account_id"]),
+    ("principals", &["principal_id"]),
+    ("observed_hours", &["hour", "spot"]),
+    ("presence", &["date", "ip_prefix"]),
+    ("usual_hours", &["principal_id", "hour_of_day"]),
+    ("accounts", &["account_number"]),
+    ("places", &["place"]),
+    ("log_spans", &["subscription_id"]),
+    ("gateway_callers", &["correlation_id"]),
+    ("grants", &["granted_at"]),
+    ("pieces", &["hour", "account_number"]),
+    ("slots", &["slot"]),
+    ("holder_steps", &["step"]),
+    ("account_sums", &["slot_at", "account_number"]),
+    ("leaders", &["slot_at", "account_number"]),
+    ("place_holders", &["date", "place"]),
+    ("weighed_holders", &["slot"]),
+    ("slot_sums", &["slot"]),
+    ("slot_callers", &["hour", "account_id"]),
 ];
+
+/// The view that may be in the lake, and is too large to be kept in memory where it is not.
+const MERGED_CALLS: (&str, &[&str]) = ("merged_calls", &["date", "resource_id"]);
 
 /// Every view, a view after those it reads.
 const FILES: &[(&str, &str)] = &[
@@ -48,6 +55,7 @@ const FILES: &[(&str, &str)] = &[
     ("weights.sql", include_str!("sql/views/weights.sql")),
     ("repeated_records.sql", include_str!("sql/views/repeated_records.sql")),
     ("single_records.sql", include_str!("sql/views/single_records.sql")),
+    ("merged_calls.sql", include_str!("sql/views/merged_calls.sql")),
     ("calls.sql", include_str!("sql/views/calls.sql")),
     ("key_requests.sql", include_str!("sql/views/key_requests.sql")),
     ("key_audits.sql", include_str!("sql/views/key_audits.sql")),
@@ -87,7 +95,10 @@ pub(crate) fn all() -> Result<Vec<View>, Error> {
         .iter()
         .map(|(file, text)| {
             let (header, sql) = header::parse(file, text)?;
-            Ok(View { name: header.name, kept: KEPT.contains(&header.name), header, sql })
+            let named = |(name, _): &&(&str, _)| *name == header.name;
+            let kept = KEPT.iter().find(named);
+            let sorted_by = kept.or(Some(&MERGED_CALLS).filter(named)).map(|(_, columns)| *columns);
+            Ok(View { name: header.name, kept: kept.is_some(), sorted_by, header, sql })
         })
         .collect()
 }

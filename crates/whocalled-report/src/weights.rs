@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::views::View;
 
 /// The parameters file.
 const MODEL: &str = include_str!("model.toml");
@@ -62,8 +63,17 @@ impl Weights {
         Ok(Self { weights })
     }
 
-    /// The SQL of the view `weights`, with the weights in it.
-    pub(crate) fn to_sql(&self, view: &str) -> String {
+    /// What a piece of evidence adds to a score, and what it says.
+    pub(crate) fn get(&self, name: &str) -> Option<(f64, &str)> {
+        let weight = self.weights.iter().find(|weight| weight.name == name)?;
+        Some((weight.weight, &weight.sentence))
+    }
+
+    /// The SQL of a view; of `weights`, with the weights in it.
+    pub(crate) fn filled_in(&self, view: &View) -> String {
+        if view.name != "weights" {
+            return view.sql.to_owned();
+        }
         let quoted = |text: &str| text.replace('\'', "''");
         let mut rows = String::new();
         for Weight { name, kind, weight, sentence, why } in &self.weights {
@@ -72,6 +82,6 @@ impl Weights {
             // Writing to a string cannot fail. The exponent makes every figure a double.
             let _ = write!(rows, "{comma}  ('{name}', '{kind}', {weight:e}, '{sentence}', '{why}')");
         }
-        view.replace(PLACE, &rows)
+        view.sql.replace(PLACE, &rows)
     }
 }

@@ -1,4 +1,4 @@
-//! `whocalled optimize`: fewer, larger, sorted files.
+//! `whocalled optimize`: fewer, larger, sorted files, and views that are computed beforehand.
 
 use chrono::TimeDelta;
 
@@ -21,6 +21,10 @@ pub(super) async fn run(context: &Context, args: &Optimize) -> anyhow::Result<()
     }
     if optimized.is_empty() {
         context.say("no files to compact");
+    }
+    match context.session(&lake, &args.engine)?.materialize(&run_id).await? {
+        Some(it) => context.say(format!("{} views computed: {} rows ({})", it.views, it.rows, show_bytes(it.bytes))),
+        None => context.say("the views are up to date"),
     }
     let vacuumed = lake.vacuum(TimeDelta::days(args.retention_days.into()), now()).await?;
     context.say(format!("{} unused files deleted ({})", vacuumed.files, show_bytes(vacuumed.bytes)));

@@ -110,3 +110,26 @@ async fn vacuum_applies_a_decided_batch_before_it_deletes() {
     assert_eq!(lake.vacuum(days(7), now() + days(10_000)).await.unwrap().files, 0);
     assert_holds(&lake, &archive).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vacuum_deletes_views_that_others_replaced() {
+    let directory = TempDir::new().unwrap();
+    let (mut lake, archive) = grown(&directory).await;
+    let views = directory.path().join("lake/_views");
+    let put = |set: &str, file: &str, written: DateTime<Utc>| {
+        std::fs::create_dir_all(views.join(set)).unwrap();
+        let file = std::fs::File::create(views.join(set).join(file)).unwrap();
+        file.set_modified(written.into()).unwrap();
+    };
+    let later = now() + days(30);
+    for (set, days_ago) in [("first", 9), ("second", 3), ("third", 0)] {
+        put(set, "slots-run.parquet", later - days(days_ago));
+        put(set, "views.json", later - days(days_ago));
+    }
+    put("broken off", "slots-run.parquet", later - days(2));
+    put("under way", "slots-run.parquet", later);
+    assert_eq!(lake.vacuum(days(7), later).await.unwrap().view_files, 3);
+    let files = |set: &str| views.join(set).read_dir().map_or(0, Iterator::count);
+    assert_eq!(["first", "second", "third", "broken off", "under way"].map(files), [0, 2, 2, 0, 1]);
+    assert_holds(&lake, &archive).await;
+}

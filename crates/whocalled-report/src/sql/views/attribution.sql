@@ -25,18 +25,19 @@
 --   granted_at, grant_count: when it last obtained keys, and how often by then
 --   address_principal_count, candidate_count: how many principals were seen at the prefix, and how
 --     many could hold a key
+--   slot: the call's slot in `slots`; NULL where a log names the caller
 --   blob, generation, blob_offset: where a record of the call is
 -- how: Calls with a slot have the candidates of their slot. Calls without any candidate have no row.
 SELECT c.correlation_id, c.time, c.resource_id, c.account, k.principal_id, k.rank, k.confidence, k.score,
   k.prefix_score, k.rarity_score, k.digits_score, k.entra_score, k.hours_score, k.deployment_score, k.habit_score, k.recency_score, k.repeated_score,
   k.deliberate_score, k.rotation_score, k.candidates_score, k.unseen_score, k.address, k.rarity, k.digits, k.entra, k.hours,
   k.usage, k.habit, k.recency, k.repetition, k.deliberation, k.rotation, k.logs, k.others, k.granted_at, k.grant_count,
-  k.address_principal_count, k.candidate_count, c.blob, c.generation, c.blob_offset, c.date
+  k.address_principal_count, k.candidate_count, c.slot, c.blob, c.generation, c.blob_offset, c.date
 FROM call_slots AS c
 JOIN candidates AS k ON k.slot = c.slot
 UNION ALL
 SELECT correlation_id, time, resource_id, account, coalesce(object_id, gateway_principal_id), 1, 1.0, NULL, NULL, NULL,
   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, blob, generation, blob_offset, date
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, NULL, blob, generation, blob_offset, date
 FROM call_slots
 WHERE way IN ('entra', 'gateway')

@@ -18,11 +18,8 @@
 --   blob, generation, blob_offset: where one of its records is: the most complete, then the earliest
 --   date: the day of `time`
 -- how: Azure delivers some records again, and since 2026 may split a call into a populated and a
---   nearly empty record. Records of one account with the same correlation id are one call, and give
---   it the values that they have between them. Records without a correlation id are one call when
---   account, request time, operation and address are the same; without a request time as well, each
---   is a call of its own. Most records have no twin, and pass through as they are: only ids that occur more than once
---   are aggregated.
+--   nearly empty record. Most records have no twin, and pass through as they are; the others are brought together
+--   in `merged_calls`.
 WITH usage AS (
   SELECT resource_id, correlation_id, max(prompt_tokens) AS prompt_tokens, max(generated_tokens) AS generated_tokens
   FROM request_usage
@@ -36,22 +33,11 @@ once AS (
     generation, blob_offset, date
   FROM single_records
   UNION ALL
-  SELECT min(time), min(request_time), max(response_time), resource_id, max(subscription_id), max(resource_group),
-    max(account), max(location), max(operation), max(api_name), max(status), max(duration_ms), max(caller_ip),
-    max(ip_prefix), max(ip_hidden_digits), correlation_id, max(object_id), bool_or(streaming), max(deployment),
-    max(model), max(model_version), max(request_bytes), max(response_bytes), max(prompt_tokens),
-    max(completion_tokens), max(extra),
-    first_value(blob ORDER BY request_time NULLS LAST, time, blob, blob_offset),
-    first_value(generation ORDER BY request_time NULLS LAST, time, blob, blob_offset),
-    first_value(blob_offset ORDER BY request_time NULLS LAST, time, blob, blob_offset),
-    min(date)
-  FROM repeated_records
-  GROUP BY resource_id, correlation_id,
-    CASE
-      WHEN correlation_id IS NOT NULL THEN ''
-      WHEN request_time IS NULL THEN concat(blob, '@', CAST(blob_offset AS VARCHAR))
-      ELSE concat(CAST(request_time AS VARCHAR), ' ', operation, ' ', caller_ip)
-    END
+  SELECT time, request_time, response_time, resource_id, subscription_id, resource_group, account, location, operation,
+    api_name, status, duration_ms, caller_ip, ip_prefix, ip_hidden_digits, correlation_id, object_id, streaming,
+    deployment, model, model_version, request_bytes, response_bytes, prompt_tokens, completion_tokens, extra, blob,
+    generation, blob_offset, date
+  FROM merged_calls
 )
 SELECT c.time, c.request_time, c.response_time, c.resource_id, c.subscription_id, c.resource_group, c.account,
   c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
