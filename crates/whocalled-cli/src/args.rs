@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Check credentials, archive and lake, and say what to do
     Doctor(Doctor),
-    /// Compact a lake's small files, and remove those that nothing names
+    /// Compact a lake's small files, compute its views, and remove files that nothing names
     Optimize(Optimize),
     /// Write a table, view or report to another place
     Export(Export),
@@ -458,6 +458,11 @@ pub(crate) struct Doctor {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  whocalled optimize --lake lake
+  whocalled convert tenant --lake lake && whocalled optimize --lake lake    every hour, so that queries stay quick
+
+What views say is kept in the lake, and read by queries until the next conversion.")]
 pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
 use crate::parameters::{Parameters, Value};
-use crate::scope::{Places, Scope, literals};
+use crate::scope::{Places, Scope, instant, literals};
 use crate::session::{Answer, Session};
 use crate::weights::Weights;
 
@@ -109,7 +109,7 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
     };
     let texts = |column| rows_of_records.iter().filter_map(|row| text(row, column)).collect::<Vec<_>>();
     let places = Places { accounts: texts("resource_id"), prefixes: texts("ip_prefix") };
-    let hours = texts("hour").iter().map(|hour| format!("TIMESTAMP '{hour}'")).collect::<Vec<_>>().join(", ");
+    let hours = texts("hour").iter().map(|hour| instant(hour)).collect::<Vec<_>>().join(", ");
     let slots = SLOTS
         .replace("$accounts", &literals(&places.accounts))
         .replace("$prefixes", &literals(&[places.prefixes.as_slice(), &[String::new()]].concat()))

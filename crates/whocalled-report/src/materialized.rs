@@ -15,7 +15,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::ident;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use tokio::sync::OnceCell;
 use whocalled_lake::{DataFile, Lake, StoredView, StoredViews, ViewSet};
 
@@ -24,9 +24,6 @@ use crate::provider::{Files, LakeTable};
 use crate::repeats::{REPEATED_ROWS, RecordsView};
 use crate::views::View;
 use crate::weights::Weights;
-
-/// How many views are written at the same time; each holds a row group.
-const VIEWS_AT_A_TIME: usize = 4;
 
 /// What [`Session::materialize`](crate::Session::materialize) wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,18 +89,20 @@ impl Materialized {
         if self.views().await.is_some() {
             return Ok(None);
         }
-        // The last first, which needs most of the others: those are computed side by side.
-        let stored = views.iter().rev().filter_map(|view| Some((view.name, view.sorted_by?)));
-        let written = stored.map(|(name, sorted_by)| self.write_view(context, name, sorted_by, run_id));
-        let written = stream::iter(written).buffer_unordered(VIEWS_AT_A_TIME);
-        let mut views: StoredViews = written.try_collect().await?;
-        views.extend(self.write_repeats(context, run_id).await?);
+        let mut stored = StoredViews::new();
+        // The last first, which needs most of the others: those are computed side by side. Then one after the other,
+        // because all operators that there are share the memory limit, also those that wait.
+        for (name, sorted_by) in views.iter().rev().filter_map(|view| Some((view.name, view.sorted_by?))) {
+            let (name, view) = self.write_view(context, name, sorted_by, run_id).await?;
+            stored.insert(name, view);
+        }
+        stored.extend(self.write_repeats(context, run_id).await?);
         let written = Materialization {
-            views: views.len(),
-            rows: views.values().map(|view| view.rows).sum(),
-            bytes: views.values().map(|view| view.bytes).sum(),
+            views: stored.len(),
+            rows: stored.values().map(|view| view.rows).sum(),
+            bytes: stored.values().map(|view| view.bytes).sum(),
         };
-        self.set.publish(views).await?;
+        self.set.publish(stored).await?;
         Ok(Some(written))
     }
 

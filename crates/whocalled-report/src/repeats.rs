@@ -147,7 +147,11 @@ impl Repeats {
         let Some(table) = materialized.table(REPEATED_ROWS, state).await? else { return Ok(None) };
         let mut repeated = HashMap::with_capacity(files.len());
         for file in files {
-            let Some(count) = file.row_count.and_then(|it| usize::try_from(it).ok()) else { return Ok(None) };
+            let count = match file.row_count {
+                Some(count) => usize::try_from(count),
+                None => self.table.reader(state, file)?.get_metadata(None).await?.file_metadata().num_rows().try_into(),
+            };
+            let count = count.map_err(|error| DataFusionError::External(error.into()))?;
             let mut none = BooleanBufferBuilder::new(count);
             none.append_n(count, false);
             repeated.insert(file.path.as_ref(), none);

@@ -53,9 +53,7 @@ impl Scope {
     /// The condition that an hour is of a day that is read.
     fn hours(&self) -> String {
         let ScanDates { first, last } = self.widened(MARGIN_DAYS);
-        // To the microsecond, as the column is: nanoseconds would not reach every year.
-        let instant = |text: String| format!("CAST('{text}' AS TIMESTAMP(6) WITH TIME ZONE)");
-        format!("hour BETWEEN {} AND {}", instant(format!("{first}T00:00:00Z")), instant(format!("{last}T23:00:00Z")))
+        format!("hour BETWEEN {} AND {}", instant(&format!("{first}T00:00:00Z")), instant(&format!("{last}T23:00:00Z")))
     }
 
     fn widened(&self, days: u64) -> ScanDates {
@@ -98,4 +96,9 @@ impl Places {
 /// Texts as SQL has them, with commas between them.
 pub(crate) fn literals(texts: &[String]) -> String {
     texts.iter().map(|text| format!("'{}'", text.replace('\'', "''"))).collect::<Vec<_>>().join(", ")
+}
+
+/// An instant as SQL has it: to the microsecond, as columns are, since nanoseconds do not reach every year.
+pub(crate) fn instant(text: &str) -> String {
+    format!("CAST('{text}' AS TIMESTAMP(6) WITH TIME ZONE)")
 }
