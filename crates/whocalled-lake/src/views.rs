@@ -19,6 +19,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -116,6 +117,7 @@ impl ViewSet {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
             .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
             .set_data_page_row_count_limit(PAGE_ROWS_MAX)
+            .set_column_bloom_filter_max_ndv(ColumnPath::from("correlation_id"), GROUP_ROWS_MAX as u64)
             .build();
         let writer = BufWriter::new(Arc::clone(&self.store), path.clone());
         let mut writer = AsyncArrowWriter::try_new(writer, schema, Some(properties)).map_err(failed)?;

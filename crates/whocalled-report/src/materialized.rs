@@ -117,8 +117,12 @@ impl Materialized {
         let unique = view.constraints().into_iter().flat_map(|it| it.iter()).map(|constraint| match constraint {
             Constraint::Unique(columns) | Constraint::PrimaryKey(columns) => columns.clone(),
         });
-        let order = sorted_by.iter().map(|column| ident(*column).sort(true, false)).collect();
-        let rows = async { context.table(name).await?.sort(order)?.execute_stream().await };
+        let order: Vec<_> = sorted_by.iter().map(|column| ident(*column).sort(true, false)).collect();
+        let rows = async {
+            let rows = context.table(name).await?;
+            let rows = if order.is_empty() { rows } else { rows.sort(order)? };
+            rows.execute_stream().await
+        };
         self.write_rows(name, unique.collect(), rows.await.map_err(Error::running)?, run_id).await
     }
 

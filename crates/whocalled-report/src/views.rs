@@ -46,8 +46,8 @@ const KEPT: &[(&str, &[&str])] = &[
     ("slot_callers", &["hour", "account_id"]),
 ];
 
-/// The view that may be in the lake, and is too large to be kept in memory where it is not.
-const MERGED_CALLS: (&str, &[&str]) = ("merged_calls", &["date", "resource_id"]);
+/// The view that may be in the lake, and is too large to be kept in memory where it is not, or to be sorted.
+const MERGED_CALLS: (&str, &[&str]) = ("merged_calls", &[]);
 
 /// Every view, a view after those it reads.
 const FILES: &[(&str, &str)] = &[

@@ -46,11 +46,11 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     run.result?;
     let receipt = run.receipt;
     let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
+    lake.vacuum(whocalled_lake::RETENTION, now()).await?;
     if let Err(error) = context.session(&lake, &args.engine)?.materialize(&receipt.run_id).await {
         // The reports do without.
         tracing::warn!(%error, "the views could not be computed beforehand: queries will take longer");
     }
-    lake.vacuum(whocalled_lake::RETENTION, now()).await?;
 
     let (from, to) =
         (day.and_time(NaiveTime::MIN).and_utc(), (day + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc());

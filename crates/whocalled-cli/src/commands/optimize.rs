@@ -22,11 +22,10 @@ pub(super) async fn run(context: &Context, args: &Optimize) -> anyhow::Result<()
     if optimized.is_empty() {
         context.say("no files to compact");
     }
-    // Whatever becomes of the views, files that nothing names are in the way.
-    let views = context.session(&lake, &args.engine)?.materialize(&run_id).await;
     let vacuumed = lake.vacuum(TimeDelta::days(args.retention_days.into()), now()).await?;
     context.say(format!("{} unused files deleted ({})", vacuumed.files, show_bytes(vacuumed.bytes)));
-    match views? {
+    // Last, so that a vacuum never takes what is up to date and others took the place of.
+    match context.session(&lake, &args.engine)?.materialize(&run_id).await? {
         Some(it) => context.say(format!("{} views computed: {} rows ({})", it.views, it.rows, show_bytes(it.bytes))),
         None => context.say("the views are up to date"),
     }
