@@ -25,15 +25,25 @@ use crate::repeats::{REPEATED_ROWS, RecordsView};
 use crate::views::View;
 use crate::weights::Weights;
 
-/// What [`Session::materialize`](crate::Session::materialize) wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Materialization {
-    /// How many views.
-    pub views: usize,
-    /// How many rows they have together.
-    pub rows: u64,
-    /// How many bytes their files have.
-    pub bytes: u64,
+/// What [`Session::materialize`](crate::Session::materialize) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Materialization {
+    /// It wrote the views.
+    Written {
+        /// How many views.
+        views: usize,
+        /// How many rows they have together.
+        rows: u64,
+        /// How many bytes their files have.
+        bytes: u64,
+    },
+    /// They were there, or there is no lake to write them to.
+    UpToDate,
+    /// The lake has more records of calls than was allowed.
+    TooLarge {
+        /// How many.
+        records: u64,
+    },
 }
 
 /// The views of one state of a lake, if they are there.
@@ -79,15 +89,15 @@ impl Materialized {
         Ok(Some(Arc::new(LakeTable::of_view(file, self.access.clone(), constraints, state).await?)))
     }
 
-    /// Writes the views of a context over everything; `None` if they are there.
+    /// Writes the views of a context over everything, unless they are there.
     pub(crate) async fn write(
         &self,
         context: &SessionContext,
         views: &[View],
         run_id: &str,
-    ) -> std::result::Result<Option<Materialization>, Error> {
+    ) -> std::result::Result<Materialization, Error> {
         if self.views().await.is_some() {
-            return Ok(None);
+            return Ok(Materialization::UpToDate);
         }
         let mut stored = StoredViews::new();
         // The last first, which needs most of the others: those are computed side by side. Then one after the other,
@@ -97,13 +107,13 @@ impl Materialized {
             stored.insert(name, view);
         }
         stored.extend(self.write_repeats(context, run_id).await?);
-        let written = Materialization {
+        let written = Materialization::Written {
             views: stored.len(),
             rows: stored.values().map(|view| view.rows).sum(),
             bytes: stored.values().map(|view| view.bytes).sum(),
         };
         self.set.publish(stored).await?;
-        Ok(Some(written))
+        Ok(written)
     }
 
     async fn write_view(

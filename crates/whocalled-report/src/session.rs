@@ -221,17 +221,22 @@ impl Session {
     }
 
     /// Writes into the lake what the views say that others build on, so that later sessions read it instead of
-    /// computing it, for as long as the lake has the same files; `None` if it is there, or the session is
-    /// [in memory](Session::in_memory). `run_id`, of letters, digits and hyphens, is new in each run.
+    /// computing it, for as long as the lake has the same files. It takes time and memory as a question about all
+    /// calls does; so it is left alone when the lake has more than `records_max` records of calls. `run_id`, of
+    /// letters, digits and hyphens, is new in each run.
     ///
     /// # Errors
     /// When a view cannot be computed within the memory limit, or the lake cannot be written to. What was written
     /// is then no part of anything, and a vacuum deletes it.
-    pub async fn materialize(&self, run_id: &str) -> Result<Option<Materialization>, Error> {
-        match &self.sources.materialized {
-            Some(materialized) => materialized.write(&self.context, &self.sources.views, run_id).await,
-            None => Ok(None),
+    pub async fn materialize(&self, run_id: &str, records_max: u64) -> Result<Materialization, Error> {
+        let (Some(materialized), Some(table)) = (&self.sources.materialized, &self.sources.records) else {
+            return Ok(Materialization::UpToDate);
+        };
+        let records = table.files().iter().filter_map(|file| file.row_count).sum();
+        if records > records_max {
+            return Ok(Materialization::TooLarge { records });
         }
+        materialized.write(&self.context, &self.sources.views, run_id).await
     }
 
     pub(crate) fn weights(&self) -> &Weights {

@@ -47,7 +47,8 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     let receipt = run.receipt;
     let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
     lake.vacuum(whocalled_lake::RETENTION, now()).await?;
-    if let Err(error) = context.session(&lake, &args.engine)?.materialize(&receipt.run_id).await {
+    let session = context.session(&lake, &args.engine)?;
+    if let Err(error) = session.materialize(&receipt.run_id, args.views.view_records_max).await {
         // The reports do without.
         tracing::warn!(%error, "the views could not be computed beforehand: queries will take longer");
     }

@@ -1,6 +1,7 @@
 //! `whocalled optimize`: fewer, larger, sorted files, and views that are computed beforehand.
 
 use chrono::TimeDelta;
+use whocalled_report::Materialization;
 
 use crate::args::Optimize;
 use crate::context::{Context, now, show_bytes};
@@ -25,9 +26,15 @@ pub(super) async fn run(context: &Context, args: &Optimize) -> anyhow::Result<()
     let vacuumed = lake.vacuum(TimeDelta::days(args.retention_days.into()), now()).await?;
     context.say(format!("{} unused files deleted ({})", vacuumed.files, show_bytes(vacuumed.bytes)));
     // Last, so that a vacuum never takes what is up to date and others took the place of.
-    match context.session(&lake, &args.engine)?.materialize(&run_id).await? {
-        Some(it) => context.say(format!("{} views computed: {} rows ({})", it.views, it.rows, show_bytes(it.bytes))),
-        None => context.say("the views are up to date"),
-    }
+    let session = context.session(&lake, &args.engine)?;
+    context.say(match session.materialize(&run_id, args.views.view_records_max).await? {
+        Materialization::Written { views, rows, bytes } => {
+            format!("{views} views computed: {rows} rows ({})", show_bytes(bytes))
+        }
+        Materialization::UpToDate => "the views are up to date".to_owned(),
+        Materialization::TooLarge { records } => {
+            format!("no views computed for {records} records of calls: queries compute them; see --view-records-max")
+        }
+    });
     Ok(())
 }
