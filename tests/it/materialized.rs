@@ -70,7 +70,7 @@ pub(crate) fn assert_same(left: &[String], right: &[String]) {
 
 /// Which views a question about all calls computes.
 fn computed(at: &Path, lake: &str) -> Vec<String> {
-    let question = "SELECT count(first_id) FROM slot_callers";
+    let question = "SELECT count(principal_id) FROM slot_callers";
     let ran = run(at, &["sql", "--lake", lake, "--log", "whocalled_report=debug", "-c", question]).success();
     let computed = ran.stderr.lines().filter(|line| line.contains("view kept"));
     computed.filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect()

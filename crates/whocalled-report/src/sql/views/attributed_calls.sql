@@ -23,8 +23,8 @@ WITH decided AS (
     c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
     c.correlation_id, c.object_id, c.streaming, c.deployment, c.model, c.model_version, c.request_bytes,
     c.response_bytes, c.prompt_tokens, c.completion_tokens, c.extra, c.blob, c.generation, c.blob_offset, c.date,
-    w.account_id IS NOT NULL AS is_weighed, w.unattributed, w.doubt, w.candidate_count, w.evidence AS weighed_evidence,
-    w.first_id, w.first_confidence, w.second_id, w.second_confidence, g.principal_id AS gateway_id,
+    w.principal_id AS holder_id, w.confidence AS holder_confidence, w.candidates AS holder_count, w.runner_up_id,
+    w.runner_up_confidence, w.evidence AS holder_evidence, w.reason AS holder_reason, g.principal_id AS gateway_id,
     coalesce(c.object_id, g.principal_id) AS exact_id
   FROM calls AS c
   LEFT JOIN gateway_callers AS g ON g.correlation_id = c.correlation_id
@@ -44,34 +44,26 @@ named AS (
     CASE
       WHEN d.object_id IS NOT NULL THEN 'object_id'
       WHEN d.gateway_id IS NOT NULL THEN 'gateway'
-      WHEN d.is_weighed AND d.unattributed IS NULL THEN 'key_holder'
+      WHEN d.holder_id IS NOT NULL THEN 'key_holder'
       ELSE 'none'
     END AS tier,
-    CASE
-      WHEN d.exact_id IS NOT NULL THEN d.exact_id
-      WHEN d.unattributed IS NULL THEN d.first_id
-    END AS principal_id,
-    CASE
-      WHEN d.exact_id IS NOT NULL THEN 1.0
-      WHEN d.unattributed IS NULL THEN d.first_confidence
-    END AS confidence,
-    CASE WHEN d.exact_id IS NOT NULL THEN 1 ELSE coalesce(d.candidate_count, 0) END AS candidates,
-    CASE WHEN d.unattributed IS NULL THEN d.second_id ELSE d.first_id END AS runner_up_id,
-    CASE WHEN d.unattributed IS NULL THEN d.second_confidence ELSE d.first_confidence END AS runner_up_confidence,
+    coalesce(d.exact_id, d.holder_id) AS principal_id,
+    CASE WHEN d.exact_id IS NOT NULL THEN 1.0 ELSE d.holder_confidence END AS confidence,
+    CASE WHEN d.exact_id IS NOT NULL THEN 1 ELSE coalesce(d.holder_count, 0) END AS candidates,
+    d.runner_up_id, d.runner_up_confidence,
     CASE
       WHEN d.object_id IS NOT NULL AND d.gateway_id <> d.object_id
         THEN concat('the record names the caller''s object id, a gateway that called for ', d.gateway_id)
       WHEN d.object_id IS NOT NULL THEN 'the record names the caller''s object id'
       WHEN d.gateway_id IS NOT NULL THEN 'a gateway''s log has this call, and names the caller'
-      WHEN d.unattributed IS NULL AND (d.status IN (403, 429) OR d.status >= 500)
-        THEN concat(d.weighed_evidence, '; answered ', CAST(d.status AS VARCHAR), ', so the key was accepted')
-      WHEN d.unattributed IS NULL THEN d.weighed_evidence
+      WHEN d.holder_id IS NOT NULL AND (d.status IN (403, 429) OR d.status >= 500)
+        THEN concat(d.holder_evidence, '; answered ', CAST(d.status AS VARCHAR), ', so the key was accepted')
+      ELSE d.holder_evidence
     END AS evidence,
     CASE
       WHEN d.exact_id IS NOT NULL THEN NULL
       WHEN d.status = 401 THEN 'unauthenticated'
-      WHEN NOT d.is_weighed THEN 'no_grant_seen'
-      ELSE coalesce(d.unattributed, d.doubt)
+      ELSE coalesce(d.holder_reason, 'no_grant_seen')
     END AS reason
   FROM decided AS d
 )
