@@ -294,7 +294,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     config.options_mut().optimizer.hash_join_single_partition_threshold = BUILD_BYTES_MAX;
     config.options_mut().optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS_MAX;
     config.options_mut().optimizer.use_statistics_registry = true;
-    // The third pass changes none of our plans, and takes a seventh of the time of a short question.
+    // A third pass took a seventh of the time of a short question.
     config.options_mut().optimizer.max_passes = 2;
     // All views that a plan waits for are computed at the same time: waiting takes no core.
     config.options_mut().execution.planning_concurrency = usize::MAX;

@@ -19,7 +19,7 @@
 --   a call of it before acting on a low figure. Rows of the tier `none` are taken apart by the report
 --   `unattributed`.
 SELECT account, tier, principal_name, principal_id, principal_kind, count(*) AS calls,
-  CAST(count(*) AS DOUBLE) / sum(count(*)) OVER () AS share, avg(confidence) AS mean_confidence,
+  CAST(count(*) AS DOUBLE) / sum(count(*)) OVER () AS share, round(avg(confidence), 9) AS mean_confidence,
   sum(request_bytes) AS request_bytes, sum(response_bytes) AS response_bytes, sum(prompt_tokens) AS prompt_tokens,
   sum(completion_tokens) AS completion_tokens, min(time) AS first_call, max(time) AS last_call
 FROM attributed_calls

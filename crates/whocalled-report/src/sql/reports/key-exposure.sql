@@ -37,7 +37,7 @@ used AS (
   GROUP BY resource_id, principal_id, ip_prefix
 ),
 summed AS (
-  SELECT account_id, principal_id, sum(calls) AS key_calls, sum(confidence) / sum(calls) AS mean_confidence,
+  SELECT account_id, principal_id, sum(calls) AS key_calls, round(sum(confidence) / sum(calls), 9) AS mean_confidence,
     count(ip_prefix) AS prefixes, first_value(ip_prefix ORDER BY calls DESC, ip_prefix) AS main_prefix,
     max(last_call) AS last_call
   FROM used

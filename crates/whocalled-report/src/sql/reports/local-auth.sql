@@ -34,7 +34,7 @@ accounts_called AS (
 ),
 users AS (
   SELECT resource_id, tier, principal_id, max(principal_name) AS principal_name, count(*) AS principal_key_calls,
-    avg(confidence) AS mean_confidence, count(DISTINCT ip_prefix) AS prefixes, max(time) AS last_key_call
+    round(avg(confidence), 9) AS mean_confidence, count(DISTINCT ip_prefix) AS prefixes, max(time) AS last_key_call
   FROM seen
   WHERE NOT by_entra AND NOT refused
   GROUP BY resource_id, tier, principal_id

@@ -22,7 +22,7 @@ WITH seen AS (
     sum(CASE status WHEN 401 THEN 1 ELSE 0 END) AS refused, sum(CASE status WHEN 429 THEN 1 ELSE 0 END) AS throttled,
     count(DISTINCT resource_id) AS accounts, count(DISTINCT principal_id) AS principals,
     coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
-    avg(CASE tier WHEN 'key_holder' THEN confidence END) AS mean_confidence
+    round(avg(CASE tier WHEN 'key_holder' THEN confidence END), 9) AS mean_confidence
   FROM attributed_calls
   WHERE time >= $from AND time < $to AND date BETWEEN CAST($from AS DATE) AND CAST($to AS DATE)
 ),

@@ -23,7 +23,7 @@
 SELECT date, account, principal_name, principal_id, deployment, model, count(*) AS calls,
   sum(CASE WHEN tier IN ('object_id', 'gateway') THEN 1 ELSE 0 END) AS exact_calls,
   CAST(sum(CASE WHEN tier IN ('object_id', 'gateway') THEN 1 ELSE 0 END) AS DOUBLE) / count(*) AS exact_share,
-  avg(confidence) AS mean_confidence, sum(request_bytes) AS request_bytes, sum(response_bytes) AS response_bytes,
+  round(avg(confidence), 9) AS mean_confidence, sum(request_bytes) AS request_bytes, sum(response_bytes) AS response_bytes,
   sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
   count(coalesce(prompt_tokens, completion_tokens)) AS calls_with_tokens
 FROM attributed_calls
