@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
+use deltalake::checkpoints::create_checkpoint;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, LogicalFileView, Transaction};
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use tracing::warn;
 
 use crate::Error;
@@ -82,6 +85,18 @@ impl LakeTable {
 
     pub(crate) fn delta(&self) -> &DeltaTable {
         &self.delta
+    }
+
+    /// Writes a checkpoint of the loaded version unless there is one: who opens the table then reads no commits
+    /// before it.
+    pub(crate) async fn checkpoint(&self) -> Result<(), Error> {
+        let failed = |error| Error::delta(self.name(), WRITTEN, error);
+        let name = Path::from(format!("_delta_log/{:020}.checkpoint.parquet", self.version()));
+        match self.delta.object_store().head(&name).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => create_checkpoint(&self.delta, None).await.map_err(failed),
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// Commits actions as the version after the loaded one, and loads it. With a batch number the

@@ -54,6 +54,7 @@ impl Lake {
     /// Replaces the small files of each table and date by files of about `target_bytes`, the
     /// ledger's too. Tables without anything to do are not in the answer. Another run that replaces
     /// the same files meanwhile makes this fail with [`Error::Conflict`], and the lake is as it was.
+    /// Then checkpoints the Delta logs, so that the lake opens without reading what has come and gone.
     ///
     /// Holds a file of about `target_bytes` while it is written, and of the files that are merged a part of each.
     pub async fn optimize(
@@ -82,6 +83,12 @@ impl Lake {
         }
         if optimized.contains_key(&Table::Ledger) {
             self.keep_positions(true).await?;
+        }
+        for table in self.tables.values() {
+            // Without one the table is read as before.
+            if let Err(error) = table.checkpoint().await {
+                warn!(%error, "a Delta log was not checkpointed");
+            }
         }
         Ok(optimized)
     }

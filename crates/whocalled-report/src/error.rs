@@ -4,6 +4,8 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use whocalled_types::ErrorKind;
 
+use crate::session::Relation;
+
 /// Why a question could not be answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -151,7 +153,7 @@ impl Error {
 
     /// An error of planning a statement that a user wrote. `relations` are named when the statement
     /// asks for one that does not exist.
-    pub(crate) fn planning(error: DataFusionError, relations: &[String]) -> Self {
+    pub(crate) fn planning(error: DataFusionError, relations: &[Relation]) -> Self {
         let error = match error {
             // One of ours, of a view that the statement names.
             DataFusionError::External(error) => match error.downcast() {
@@ -162,7 +164,8 @@ impl Error {
         };
         let mut message = first_line(&error);
         if message.contains("table '") && message.contains("not found") {
-            message = format!("{message}; there are {}", relations.join(", "));
+            let names: Vec<&str> = relations.iter().map(|it| it.name.as_str()).collect();
+            message = format!("{message}; there are {}", names.join(", "));
         } else if message.contains("single SQL statement") {
             message = "one statement at a time, please: this has several, or none".to_owned();
         }

@@ -101,13 +101,13 @@ pub struct RecordSource {
 pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanation, Error> {
     let correlation_id = correlation_id.trim().to_ascii_lowercase();
     let parameters = Parameters::new().with("id", Value::Text(correlation_id.clone()));
-    let rows_of_records = rows(session.query(RECORDS, &parameters).await?).await?;
-    let records: Vec<RecordSource> = rows_of_records.iter().filter_map(record).collect();
-    let days = || records.iter().filter(|it| it.table == "request_response").map(|it| it.time.date_naive());
+    let rows_of_calls = rows(session.query(RECORDS_OF_CALLS, &parameters).await?).await?;
+    let mut records: Vec<RecordSource> = rows_of_calls.iter().filter_map(record).collect();
+    let days = || records.iter().map(|it| it.time.date_naive());
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
         return Err(Error::UnknownCall { correlation_id });
     };
-    let texts = |column| rows_of_records.iter().filter_map(|row| text(row, column)).collect::<Vec<_>>();
+    let texts = |column| rows_of_calls.iter().filter_map(|row| text(row, column)).collect::<Vec<_>>();
     let places = Places { accounts: texts("resource_id"), prefixes: texts("ip_prefix") };
     let hours = texts("hour").iter().map(|hour| instant(hour)).collect::<Vec<_>>().join(", ");
     let slots = SLOTS
@@ -123,7 +123,12 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
         let slots = if slots.is_empty() { "NULL".to_owned() } else { slots.join(", ") };
         within(&CANDIDATES.replace("$slots", &slots)).await
     };
-    let (mut candidates, calls) = tokio::try_join!(candidates, within(CALLS))?;
+    let others = async { rows(session.query(OTHER_RECORDS, &parameters).await?).await };
+    let (mut candidates, calls, others) = tokio::try_join!(candidates, within(CALLS), others)?;
+    records.extend(others.iter().filter_map(record));
+    records.sort_by(|left, right| {
+        (left.time, &left.blob, left.blob_offset).cmp(&(right.time, &right.blob, right.blob_offset))
+    });
     candidates.sort_by_key(|candidate| integer(candidate, "rank"));
     let calls = calls
         .iter()
@@ -137,17 +142,16 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
     Ok(Explanation { correlation_id, calls, records })
 }
 
-const RECORDS: &str = "
+const RECORDS_OF_CALLS: &str = "
     SELECT 'request_response' AS record_table, time, blob, generation, blob_offset, resource_id, ip_prefix,
       date_trunc('hour', coalesce(request_time, time)) AS hour
-    FROM request_response WHERE correlation_id = $id
-    UNION ALL
-    SELECT 'request_usage', time, blob, generation, blob_offset, NULL, NULL, NULL
+    FROM request_response WHERE correlation_id = $id";
+
+const OTHER_RECORDS: &str = "
+    SELECT 'request_usage' AS record_table, time, blob, generation, blob_offset
     FROM request_usage WHERE correlation_id = $id
     UNION ALL
-    SELECT 'gateway', time, blob, generation, blob_offset, NULL, NULL, NULL
-    FROM gateway WHERE backend_correlation_id = $id
-    ORDER BY time, blob, blob_offset";
+    SELECT 'gateway', time, blob, generation, blob_offset FROM gateway WHERE backend_correlation_id = $id";
 
 const CALLS: &str = "
     SELECT time, resource_id, operation, status, caller_ip, tier, principal_id, principal_name, confidence, reason,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
@@ -86,7 +87,7 @@ pub struct Answer {
 /// Reads one snapshot of a lake; commits made after it was opened are not seen.
 pub struct Session {
     sources: Sources,
-    relations: Vec<Relation>,
+    relations: Arc<[Relation]>,
     /// Over everything.
     context: SessionContext,
     /// Over the scope that was asked for last: reports of one night all ask for the same days.
@@ -244,8 +245,7 @@ impl Session {
     }
 
     fn planning(&self, error: DataFusionError) -> Error {
-        let names: Vec<String> = self.relations.iter().map(|it| it.name.clone()).collect();
-        Error::planning(error, &names)
+        Error::planning(error, &self.relations)
     }
 
     async fn run(
@@ -255,15 +255,11 @@ impl Session {
         parameters: &Parameters,
         options: SQLOptions,
     ) -> Result<Answer, Error> {
-        let failed = |error| self.planning(error);
-        let plan = context.state().create_logical_plan(sql).await.map_err(failed)?;
-        options.verify_plan(&plan).map_err(|error| Error::ReadOnly { message: error.strip_backtrace() })?;
-        let mut frame = context.execute_logical_plan(plan).await.map_err(failed)?;
-        if parameters.names().next().is_some() {
-            frame = frame.with_param_values(parameters.to_datafusion()).map_err(failed)?;
-        }
-        let stream = frame.execute_stream().await.map_err(Error::running)?;
-        Ok(Answer { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
+        let (context, relations) = (context.clone(), Arc::clone(&self.relations));
+        let started = start(context, sql.to_owned(), parameters.clone(), options, relations);
+        // A task of its own, so that of statements that are run together each is planned on a core.
+        let joined = SpawnedTask::spawn(started).join_unwind().await;
+        joined.map_err(|error| Error::running(DataFusionError::ExecutionJoin(Box::new(error))))?
     }
 
     /// The same relations, of which no more is read than the scope needs.
@@ -282,6 +278,25 @@ impl Session {
         *recent = Some((scope, context.clone()));
         Ok(context)
     }
+}
+
+/// Plans a statement, and starts it.
+async fn start(
+    context: SessionContext,
+    sql: String,
+    parameters: Parameters,
+    options: SQLOptions,
+    relations: Arc<[Relation]>,
+) -> Result<Answer, Error> {
+    let failed = |error| Error::planning(error, &relations);
+    let plan = context.state().create_logical_plan(&sql).await.map_err(failed)?;
+    options.verify_plan(&plan).map_err(|error| Error::ReadOnly { message: error.strip_backtrace() })?;
+    let mut frame = context.execute_logical_plan(plan).await.map_err(failed)?;
+    if parameters.names().next().is_some() {
+        frame = frame.with_param_values(parameters.to_datafusion()).map_err(failed)?;
+    }
+    let stream = frame.execute_stream().await.map_err(Error::running)?;
+    Ok(Answer { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(Error::running)).boxed() })
 }
 
 /// A context with our settings and nothing registered.

@@ -2,6 +2,27 @@
 
 use super::*;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optimized_lake_opens_without_its_old_commits_and_grows() {
+    let directory = TempDir::new().unwrap();
+    let mut archive = Archive::of(&[("c/a", 9)]);
+    let mut lake = super::lake(&directory).await;
+    archive.convert(&mut lake).await.unwrap();
+    archive.grow("c/a", 5);
+    archive.convert(&mut lake).await.unwrap();
+    lake.optimize("run-2", 64 << 20, now()).await.unwrap();
+    let place = directory.path().join("lake");
+    for table in Table::ALL {
+        let removed = remove_old_commits(&place, table);
+        assert_eq!(u64::try_from(removed).unwrap(), lake.table_version(table).unwrap(), "{table}: all but the last");
+    }
+    let mut opened = open(&directory).await;
+    assert_holds(&opened, &archive).await;
+    archive.grow("c/a", 3);
+    archive.convert(&mut opened).await.unwrap();
+    assert_holds(&open(&directory).await, &archive).await;
+}
+
 /// More batches than it takes to keep positions and to checkpoint a log.
 const BATCHES: usize = 55;
 
@@ -29,18 +50,23 @@ fn files_below(directory: &Path, extension: &str) -> Vec<std::path::PathBuf> {
     files
 }
 
+/// Removes the commits before a table's last checkpoint, and says how many there were.
+fn remove_old_commits(lake: &Path, table: Table) -> usize {
+    let log = lake.join(table.name()).join("_delta_log");
+    let checkpoints = files_below(&log, "parquet");
+    let last = checkpoints.last().unwrap().file_name().unwrap().to_str().unwrap()[..20].to_owned();
+    let old = files_below(&log, "json");
+    let old = old.iter().filter(|it| it.file_name().unwrap().to_str().unwrap() < last.as_str());
+    old.map(|it| std::fs::remove_file(it).unwrap()).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpointed_lake_opens_without_its_old_commits_and_recovers() {
     let directory = TempDir::new().unwrap();
     let (mut lake, mut archive) = with_many_batches(&directory).await;
     let place = directory.path().join("lake");
     for table in [Table::Ledger, Table::RequestResponse] {
-        let log = place.join(table.name()).join("_delta_log");
-        let checkpoints = files_below(&log, "parquet");
-        let last = checkpoints.last().unwrap().file_name().unwrap().to_str().unwrap()[..20].to_owned();
-        let old = files_below(&log, "json");
-        let old = old.iter().filter(|it| it.file_name().unwrap().to_str().unwrap() < last.as_str());
-        assert!(old.map(|it| std::fs::remove_file(it).unwrap()).count() > 10, "{table}");
+        assert!(remove_old_commits(&place, table) > 10, "{table}");
     }
     assert_holds(&open(&directory).await, &archive).await;
 
