@@ -20,7 +20,8 @@ pub struct Explanation {
     pub correlation_id: String,
     /// The calls that have it: one, but for accounts of different services that share an id.
     pub calls: Vec<ExplainedCall>,
-    /// Every record that has it, re-deliveries too, the earliest first.
+    /// Every record of a call that has it, re-deliveries too, and those that other logs have of it within two days,
+    /// the earliest first.
     pub records: Vec<RecordSource>,
 }
 
@@ -117,28 +118,33 @@ pub async fn explain(session: &Session, correlation_id: &str) -> Result<Explanat
     let scope = Scope::of_places(first..=last, places);
     let within = async |sql: &str| rows(session.query_within(sql, &parameters, scope.clone()).await?).await;
     // The slots first: with their numbers in the statement, the evidence of no others is read.
-    let candidates = async {
+    let weighed = async {
         let slots = within(&slots).await?;
-        let slots: Vec<String> = slots.iter().filter_map(|row| Some(integer(row, "slot")?.to_string())).collect();
-        let slots = if slots.is_empty() { "NULL".to_owned() } else { slots.join(", ") };
-        within(&CANDIDATES.replace("$slots", &slots)).await
+        let numbers: Vec<String> = slots.iter().filter_map(|row| Some(integer(row, "slot")?.to_string())).collect();
+        let numbers = if numbers.is_empty() { "NULL".to_owned() } else { numbers.join(", ") };
+        Ok::<_, Error>((slots, within(&CANDIDATES.replace("$slots", &numbers)).await?))
     };
-    let others = async { rows(session.query(OTHER_RECORDS, &parameters).await?).await };
-    let (mut candidates, calls, others) = tokio::try_join!(candidates, within(CALLS), others)?;
+    let others = OTHER_RECORDS.replace("$dates", &scope.dates(0));
+    let others = async { rows(session.query(&others, &parameters).await?).await };
+    let ((slots, mut candidates), calls, others) = tokio::try_join!(weighed, within(CALLS), others)?;
     records.extend(others.iter().filter_map(record));
     records.sort_by(|left, right| {
         (left.time, &left.blob, left.blob_offset).cmp(&(right.time, &right.blob, right.blob_offset))
     });
     candidates.sort_by_key(|candidate| integer(candidate, "rank"));
-    let calls = calls
-        .iter()
-        .filter_map(|row| {
-            let resource_id = text(row, "resource_id")?;
-            let of_call = candidates.iter().filter(|it| text(it, "resource_id").as_ref() == Some(&resource_id));
-            let candidates = of_call.map(|it| candidate(it, session.weights())).collect();
-            call(row, resource_id, candidates)
-        })
-        .collect();
+    let calls = calls.iter().filter_map(|row| {
+        let candidates = match (text(row, "tier")?.as_str(), text(row, "reason").as_deref()) {
+            ("object_id" | "gateway", _) => vec![named(row)],
+            (_, Some("unauthenticated")) => Vec::new(),
+            _ => {
+                let slot = slot_of(row, &slots);
+                let of_slot = candidates.iter().filter(|it| slot.is_some() && integer(it, "slot") == slot);
+                of_slot.map(|it| candidate(it, session.weights())).collect()
+            }
+        };
+        call(row, candidates)
+    });
+    let calls = calls.collect();
     Ok(Explanation { correlation_id, calls, records })
 }
 
@@ -147,30 +153,34 @@ const RECORDS_OF_CALLS: &str = "
       date_trunc('hour', coalesce(request_time, time)) AS hour
     FROM request_response WHERE correlation_id = $id";
 
+/// Of the days of the calls and those beside them: to look into the files of all days takes longer than the rest.
 const OTHER_RECORDS: &str = "
     SELECT 'request_usage' AS record_table, time, blob, generation, blob_offset
-    FROM request_usage WHERE correlation_id = $id
+    FROM request_usage WHERE correlation_id = $id AND $dates
     UNION ALL
-    SELECT 'gateway', time, blob, generation, blob_offset FROM gateway WHERE backend_correlation_id = $id";
+    SELECT 'gateway', time, blob, generation, blob_offset
+    FROM gateway WHERE backend_correlation_id = $id AND $dates";
 
 const CALLS: &str = "
-    SELECT time, resource_id, operation, status, caller_ip, tier, principal_id, principal_name, confidence, reason,
-      candidates
+    SELECT time, request_time, resource_id, operation, status, caller_ip, ip_prefix, ip_hidden_digits, tier, principal_id,
+      principal_name, confidence, reason, candidates
     FROM attributed_calls WHERE correlation_id = $id ORDER BY time, resource_id";
 
 /// The slots that the call may be in: those at the places of its records, in their hours.
 const SLOTS: &str = "
-    SELECT s.slot FROM places AS p JOIN slots AS s ON s.place = p.place
+    SELECT s.slot, p.account_id, p.ip_prefix, s.ip_hidden_digits, s.slot_at, s.slot_to
+    FROM places AS p JOIN slots AS s ON s.place = p.place
     WHERE p.account_id IN ($accounts) AND p.ip_prefix IN ($prefixes) AND s.hour IN ($hours)";
 
 /// In no order: where all have the same rank, DataFusion 55 plans to sort what need not be, and refuses its plan.
 const CANDIDATES: &str = "
-    SELECT a.resource_id, a.rank, a.principal_id, p.principal_name, a.confidence, a.score, a.prefix_score, a.rarity_score, a.digits_score,
-      a.entra_score, a.hours_score, a.deployment_score, a.habit_score, a.recency_score, a.repeated_score, a.deliberate_score,
-      a.rotation_score, a.candidates_score, a.unseen_score, a.address, a.rarity, a.digits, a.entra, a.hours, a.usage, a.habit, a.recency,
-      a.repetition, a.deliberation, a.rotation, a.logs, a.others, a.address_principal_count, a.candidate_count
-    FROM attribution AS a LEFT JOIN principals AS p ON p.principal_id = a.principal_id
-    WHERE a.correlation_id = $id AND (a.slot IS NULL OR a.slot IN ($slots))";
+    SELECT k.slot, k.rank, k.principal_id, p.principal_name, k.confidence, k.score, k.prefix_score, k.rarity_score,
+      k.digits_score, k.entra_score, k.hours_score, k.deployment_score, k.habit_score, k.recency_score,
+      k.repeated_score, k.deliberate_score, k.rotation_score, k.candidates_score, k.unseen_score, k.address, k.rarity,
+      k.digits, k.entra, k.hours, k.usage, k.habit, k.recency, k.repetition, k.deliberation, k.rotation, k.logs,
+      k.others, k.address_principal_count, k.candidate_count
+    FROM candidates AS k LEFT JOIN principals AS p ON p.principal_id = k.principal_id
+    WHERE k.slot IN ($slots)";
 
 /// The columns that name a principal's evidence, and those that say what it adds.
 const KINDS: [(&str, &str); 11] = [
@@ -209,24 +219,48 @@ fn integer(row: &Map<String, Json>, column: &str) -> Option<i64> {
     row.get(column)?.as_i64()
 }
 
-fn time(row: &Map<String, Json>) -> Option<DateTime<Utc>> {
-    Some(DateTime::parse_from_rfc3339(row.get("time")?.as_str()?).ok()?.with_timezone(&Utc))
+fn time(row: &Map<String, Json>, column: &str) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc3339(row.get(column)?.as_str()?).ok()?.with_timezone(&Utc))
 }
 
 fn record(row: &Map<String, Json>) -> Option<RecordSource> {
     Some(RecordSource {
         table: text(row, "record_table")?,
-        time: time(row)?,
+        time: time(row, "time")?,
         blob: text(row, "blob")?,
         generation: integer(row, "generation")?,
         blob_offset: integer(row, "blob_offset")?.try_into().ok()?,
     })
 }
 
-fn call(row: &Map<String, Json>, resource_id: String, candidates: Vec<Candidate>) -> Option<ExplainedCall> {
+/// The slot of a call by key, by the condition of the view `call_slots`.
+fn slot_of(call: &Map<String, Json>, slots: &[Map<String, Json>]) -> Option<i64> {
+    let at = time(call, "request_time").or_else(|| time(call, "time"))?;
+    let holds = |slot: &&Map<String, Json>| {
+        text(slot, "account_id") == text(call, "resource_id")
+            && text(slot, "ip_prefix").unwrap_or_default() == text(call, "ip_prefix").unwrap_or_default()
+            && integer(slot, "ip_hidden_digits") == Some(integer(call, "ip_hidden_digits").unwrap_or_default())
+            && time(slot, "slot_at").is_some_and(|from| from <= at)
+            && time(slot, "slot_to").is_some_and(|to| at < to)
+    };
+    integer(slots.iter().find(holds)?, "slot")
+}
+
+/// The caller whom a log names.
+fn named(call: &Map<String, Json>) -> Candidate {
+    Candidate {
+        principal_id: text(call, "principal_id"),
+        principal_name: text(call, "principal_name"),
+        confidence: number(call, "confidence"),
+        score: 0.0,
+        evidence: Vec::new(),
+    }
+}
+
+fn call(row: &Map<String, Json>, candidates: Vec<Candidate>) -> Option<ExplainedCall> {
     Some(ExplainedCall {
-        time: time(row)?,
-        resource_id,
+        time: time(row, "time")?,
+        resource_id: text(row, "resource_id")?,
         operation: text(row, "operation"),
         status: integer(row, "status"),
         caller_ip: text(row, "caller_ip"),
@@ -254,7 +288,7 @@ fn candidate(row: &Map<String, Json>, weights: &Weights) -> Candidate {
             let (weight, sentence) = known(&name);
             add(&name, sentence.to_owned(), weight);
         }
-    } else if row.get("score").is_some_and(Json::is_number) {
+    } else {
         let count = integer(row, "candidate_count").unwrap_or_default();
         add("candidates", format!("is one of {count} that could hold a valid key"), number(row, "candidates_score"));
         for (kind, score) in KINDS {

@@ -45,7 +45,7 @@ impl Scope {
     }
 
     /// The condition that a row is of a day that is read, or at most so many days from one.
-    fn dates(&self, days_off_max: u64) -> String {
+    pub(crate) fn dates(&self, days_off_max: u64) -> String {
         let ScanDates { first, last } = self.widened(MARGIN_DAYS + days_off_max);
         format!("date BETWEEN DATE '{first}' AND DATE '{last}'")
     }

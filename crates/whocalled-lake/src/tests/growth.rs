@@ -6,7 +6,7 @@ use super::*;
 async fn an_optimized_lake_opens_without_its_old_commits_and_grows() {
     let directory = TempDir::new().unwrap();
     let mut archive = Archive::of(&[("c/a", 9)]);
-    let mut lake = super::lake(&directory).await;
+    let mut lake = lake(&directory).await;
     archive.convert(&mut lake).await.unwrap();
     archive.grow("c/a", 5);
     archive.convert(&mut lake).await.unwrap();
