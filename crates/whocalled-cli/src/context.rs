@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use whocalled_fetch::{Archive, Auth, AuthKind, Secret};
-use whocalled_lake::{Failpoints, Lake, LakeLocation, StorageOptions};
+use whocalled_lake::{Failpoints, Lake, LakeLocation, Snapshot, StorageOptions};
 use whocalled_pipeline::HourRange;
 use whocalled_report::{Format, Session, SessionOptions};
 use whocalled_types::{Limits, SEAL_AFTER, Table};
@@ -123,6 +123,11 @@ impl Context {
         Ok(Lake::open(self.lake_location(given)?, self.storage_options()).await?)
     }
 
+    /// Opens a lake that exists, to ask it.
+    pub(crate) async fn snapshot(&self, given: Option<&String>) -> anyhow::Result<Snapshot> {
+        Ok(Snapshot::open(&self.lake_location(given)?, &self.storage_options()).await?)
+    }
+
     /// Opens a lake to write to it, or makes one.
     pub(crate) async fn lake_for_writing(&self, given: Option<&String>) -> anyhow::Result<Lake> {
         let specs = whocalled_pipeline::table_specs();
@@ -146,14 +151,14 @@ impl Context {
         self.storage_values().into_iter().fold(options, |options, (key, value)| options.set(key, value))
     }
 
-    pub(crate) fn session(&self, lake: &Lake, engine: &EngineArgs) -> anyhow::Result<Session> {
+    pub(crate) fn session(&self, snapshot: Snapshot, engine: &EngineArgs) -> anyhow::Result<Session> {
         let memory_mib = engine.memory_mib.or(self.settings.memory_mib).unwrap_or(MEMORY_MIB);
         let options = SessionOptions {
             threads: NonZeroUsize::new(self.threads(engine.threads)).unwrap_or(NonZeroUsize::MIN),
             memory_bytes_max: memory_mib << 20,
             weights: self.settings.weights()?,
         };
-        Ok(Session::open(lake, &options)?)
+        Ok(Session::open(snapshot, &options)?)
     }
 
     pub(crate) fn threads(&self, given: Option<usize>) -> usize {
@@ -181,11 +186,18 @@ impl Context {
 
     /// The range of instants that reports are about: what was asked for, or all days that the lake
     /// has rows of. Always said, resolved to UTC.
-    pub(crate) fn range(&self, lake: &Lake, args: &RangeArgs) -> anyhow::Result<(DateTime<Utc>, DateTime<Utc>)> {
+    pub(crate) async fn range(
+        &self,
+        snapshot: &Snapshot,
+        args: &RangeArgs,
+    ) -> anyhow::Result<(DateTime<Utc>, DateTime<Utc>)> {
         let now = now();
         let mut days = Vec::new();
-        for table in [Table::RequestResponse, Table::Audit, Table::Activity] {
-            days.extend(lake.files(table)?.iter().filter_map(|file| file.date));
+        // Which days there are matters to who did not say which.
+        if args.from.is_none() || args.to.is_none() {
+            for table in [Table::RequestResponse, Table::Audit, Table::Activity] {
+                days.extend(snapshot.files(table).await?.iter().filter_map(|file| file.date));
+            }
         }
         let midnight = |day: chrono::NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
         let from = match &args.from {

@@ -10,12 +10,11 @@ use whocalled_types::Table;
 
 use crate::batch::advance;
 use crate::data_file::write_rows;
-use crate::delta::{APPLICATION, CommitOutcome, LakeTable};
+use crate::delta::{APPLICATION, CommitOutcome, LakeTable, added, removed_path};
 use crate::error::Unfinished;
 use crate::failpoint::{
     APPLY_AFTER, APPLY_BEFORE, APPLY_TABLE_COMMITTED, DECIDE_AFTER, DECIDE_BEFORE, PREPARE_LEDGER_WRITTEN,
 };
-use crate::lake::{added, removed_path};
 use crate::ledger::Entry;
 use crate::{Batch, BlobState, Error, Lake, WrittenBatch};
 

@@ -12,7 +12,7 @@ use whocalled_types::Table;
 use crate::failpoint::{CREATE_BEFORE_MARKER, CREATE_TABLE};
 use crate::layout::Layout;
 use crate::location::Storage;
-use crate::{Error, Failpoints, LakeLocation};
+use crate::{Error, Failpoints, LakeLocation, StorageOptions};
 
 /// The file that makes a place a lake. It is written last.
 pub(crate) const MARKER: &str = "whocalled-lake.json";
@@ -26,6 +26,17 @@ const LOG: &str = "_delta_log";
 pub(crate) struct Marker {
     pub(crate) format: u64,
     pub(crate) created_by: String,
+}
+
+/// Connects to a lake that exists.
+pub(crate) async fn connect(location: &LakeLocation, options: &StorageOptions) -> Result<Storage, Error> {
+    location.check_directory(false).await?;
+    let storage = Storage::connect(location, options)?;
+    if !read_marker(location, storage.store()).await? {
+        check_vacant(location, storage.store()).await?;
+        return Err(Error::Missing { location: location.to_string() });
+    }
+    Ok(storage)
 }
 
 /// Whether there is a lake; an error if it is one that this version cannot read.

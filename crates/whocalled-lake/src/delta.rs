@@ -1,5 +1,6 @@
 //! One Delta table of the lake: its snapshot, and commits that are conditional on it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,15 +13,19 @@ use deltalake::table::state::DeltaTableState;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tracing::warn;
+use whocalled_types::Table;
 
 use crate::Error;
+use crate::data_file::DataFile;
 use crate::error::{WRITTEN, is_lost_race};
 use crate::layout::Layout;
+use crate::location::Storage;
 
 /// The application id of our `txn` actions. Their version is a batch number.
 pub(crate) const APPLICATION: &str = "whocalled";
 
 /// A loaded Delta table.
+#[derive(Clone)]
 pub(crate) struct LakeTable {
     delta: DeltaTable,
     pub(crate) layout: Arc<Layout>,
@@ -36,6 +41,19 @@ pub(crate) enum CommitOutcome {
 }
 
 impl LakeTable {
+    /// Loads a table: a version of it, or the newest.
+    pub(crate) async fn load(storage: &Storage, table: Table, version: Option<u64>) -> Result<Self, Error> {
+        let failed = |error| Error::delta(table, "read", error);
+        let mut delta = storage.table(table.name())?;
+        match version {
+            Some(version) => delta.load_version(version).await,
+            None => delta.load().await,
+        }
+        .map_err(failed)?;
+        let layout = Layout::of(table, delta.snapshot().map_err(failed)?)?;
+        Ok(Self::new(delta, layout))
+    }
+
     pub(crate) fn new(delta: DeltaTable, layout: Layout) -> Self {
         Self { delta, layout: Arc::new(layout) }
     }
@@ -75,6 +93,19 @@ impl LakeTable {
             )),
             None => Ok(adds),
         }
+    }
+
+    /// The files as they are after the actions of a batch that has not reached the table, by path.
+    pub(crate) fn files(&self, pending: Option<&Vec<Action>>) -> Result<Vec<DataFile>, Error> {
+        let mut adds = self.adds()?;
+        if let Some(actions) = pending {
+            let removed: BTreeSet<&str> = actions.iter().filter_map(removed_path).collect();
+            adds.retain(|add| !removed.contains(add.path.as_str()));
+            adds.extend(actions.iter().filter_map(added).cloned());
+        }
+        let mut files: Vec<DataFile> = adds.iter().map(|add| DataFile::of(self.name(), add)).collect();
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(files)
     }
 
     /// The number of the last batch that is in the loaded version; 0 before the first.
@@ -140,6 +171,20 @@ impl LakeTable {
             }
         }
         Ok(CommitOutcome::Committed)
+    }
+}
+
+pub(crate) fn removed_path(action: &Action) -> Option<&str> {
+    match action {
+        Action::Remove(remove) => Some(&remove.path),
+        _ => None,
+    }
+}
+
+pub(crate) fn added(action: &Action) -> Option<&Add> {
+    match action {
+        Action::Add(add) => Some(add),
+        _ => None,
     }
 }
 

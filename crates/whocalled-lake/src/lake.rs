@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::Action;
 use futures::future::{join_all, try_join_all};
 use object_store::ObjectStore;
 use tokio::sync::OnceCell;
@@ -19,10 +19,10 @@ use crate::layout::{Layout, TableSpec};
 use crate::ledger::{LastBatch, ledger_spec};
 use crate::location::Storage;
 use crate::positions::Positions;
-use crate::{BlobState, Error, Failpoints, LakeLocation, StorageOptions};
+use crate::{BlobState, Error, Failpoints, LakeLocation, Snapshot, StorageOptions};
 
 /// How often a state is read again because the ledger moved meanwhile.
-const LOAD_ATTEMPTS: usize = 5;
+pub(crate) const LOAD_ATTEMPTS: usize = 5;
 
 /// A lake, loaded as of the ledger's last batch.
 ///
@@ -43,14 +43,10 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens a lake for reading or writing, and changes nothing: to commit to it, recover it first.
+    /// Opens a lake for reading or writing, and changes nothing: to commit to it, recover it first. Who only asks
+    /// for files opens a [`Snapshot`], which is quicker.
     pub async fn open(location: LakeLocation, options: StorageOptions) -> Result<Self, Error> {
-        location.check_directory(false).await?;
-        let storage = Storage::connect(&location, &options)?;
-        if !create::read_marker(&location, storage.store()).await? {
-            create::check_vacant(&location, storage.store()).await?;
-            return Err(Error::Missing { location: location.to_string() });
-        }
+        let storage = create::connect(&location, &options).await?;
         Self::load(location, storage, options.failpoints).await
     }
 
@@ -88,13 +84,7 @@ impl Lake {
     }
 
     async fn load(location: LakeLocation, storage: Storage, failpoints: Failpoints) -> Result<Self, Error> {
-        let load = async |table: Table| {
-            let mut delta = storage.table(table.name())?;
-            delta.load().await.map_err(|error| Error::delta(table, "read", error))?;
-            let state = delta.snapshot().map_err(|error| Error::delta(table, "read", error))?;
-            let layout = Layout::of(table, state)?;
-            Ok::<_, Error>((table, LakeTable::new(delta, layout)))
-        };
+        let load = async |table: Table| Ok::<_, Error>((table, LakeTable::load(&storage, table, None).await?));
         // The ledger first, as in `refresh`.
         let mut tables = BTreeMap::from([load(Table::Ledger).await?]);
         // Each to its end, as in `create`.
@@ -134,14 +124,10 @@ impl Lake {
             return Ok(false);
         }
         let (store, adds) = (self.storage.store(), ledger.adds()?);
-        let (last, said) = tokio::try_join!(LastBatch::read(store, &ledger.layout, &adds), ledger.last_batch())?;
-        if said != last.batch {
-            return Err(Error::damaged_ledger(format!(
-                "its log ends with batch {said} and its rows with batch {}",
-                last.batch
-            )));
-        }
-        let pending = self.find_pending(&last).await?;
+        let last = LastBatch::of(store, ledger).await?;
+        let reached = async |table: Table| Ok::<_, Error>((table, self.table(table)?.last_batch().await?));
+        let reached = try_join_all(last.tables().map(reached)).await?;
+        let pending = last.pending(store, ledger, reached).await?;
         let positions = match self.positions.get() {
             Some(known) => OnceCell::new_with(Some(known.clone().update(store, &ledger.layout, &adds).await?)),
             None => OnceCell::new(),
@@ -150,19 +136,9 @@ impl Lake {
         Ok(true)
     }
 
-    /// What the last batch has still to do, by table.
-    async fn find_pending(&self, last: &LastBatch) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
-        let reached = async |table: Table| Ok::<_, Error>((table, self.table(table)?.last_batch().await?));
-        let mut unreached = BTreeSet::new();
-        for (table, reached) in try_join_all(last.tables().map(reached)).await? {
-            if reached > last.batch {
-                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", last.batch)));
-            }
-            if reached < last.batch {
-                unreached.insert(table);
-            }
-        }
-        last.actions(self.storage.store(), &self.table(Table::Ledger)?.layout, &unreached).await
+    /// The loaded state for queries.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.storage, &self.tables, &self.ledger, self.pending.clone())
     }
 
     /// Where the lake is.
@@ -213,15 +189,7 @@ impl Lake {
 
     /// The files that hold a table's rows, whole batches only, by path.
     pub fn files(&self, table: Table) -> Result<Vec<DataFile>, Error> {
-        let mut adds = self.table(table)?.adds()?;
-        if let Some(actions) = self.pending.get(&table) {
-            let removed: BTreeSet<&str> = actions.iter().filter_map(removed_path).collect();
-            adds.retain(|add| !removed.contains(add.path.as_str()));
-            adds.extend(actions.iter().filter_map(added).cloned());
-        }
-        let mut files: Vec<DataFile> = adds.iter().map(|add| DataFile::of(table.name(), add)).collect();
-        files.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(files)
+        self.table(table)?.files(self.pending.get(&table))
     }
 
     /// The storage of the lake, rooted at it: the paths of `files` are paths in it.
@@ -249,19 +217,5 @@ impl Lake {
 impl fmt::Debug for Lake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lake({}, batch {})", self.location, self.ledger.batch)
-    }
-}
-
-pub(crate) fn removed_path(action: &Action) -> Option<&str> {
-    match action {
-        Action::Remove(remove) => Some(&remove.path),
-        _ => None,
-    }
-}
-
-pub(crate) fn added(action: &Action) -> Option<&Add> {
-    match action {
-        Action::Add(add) => Some(add),
-        _ => None,
     }
 }

@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 use whocalled_types::{BlobFinding, Table};
 
 use crate::batch::BlobAdvance;
+use crate::delta::LakeTable;
 use crate::layout::{DATE, Layout, TableSpec, instant};
 use crate::read::read_file;
 use crate::{Error, statistics};
@@ -174,9 +175,46 @@ pub(crate) struct LastBatch {
 }
 
 impl LastBatch {
+    /// The last batch of a loaded ledger.
+    pub(crate) async fn of(store: &Arc<dyn ObjectStore>, ledger: &LakeTable) -> Result<Self, Error> {
+        let adds = ledger.adds()?;
+        let (last, said) = tokio::try_join!(Self::read(store, &ledger.layout, &adds), ledger.last_batch())?;
+        if said != last.batch {
+            return Err(Error::damaged_ledger(format!(
+                "its log ends with batch {said} and its rows with batch {}",
+                last.batch
+            )));
+        }
+        Ok(last)
+    }
+
+    /// What it has still to do, by table. `reached` are its tables, and the batch that each has.
+    pub(crate) async fn pending(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        ledger: &LakeTable,
+        reached: Vec<(Table, i64)>,
+    ) -> Result<BTreeMap<Table, Vec<Action>>, Error> {
+        let mut unreached = BTreeSet::new();
+        for (table, reached) in reached {
+            if reached > self.batch {
+                return Err(Error::damaged(table, format!("it has batch {reached}, the ledger only {}", self.batch)));
+            }
+            if reached < self.batch {
+                unreached.insert(table);
+            }
+        }
+        self.actions(store, &ledger.layout, &unreached).await
+    }
+
+    /// The paths of the ledger's files that hold it, which no other state of any lake has for its last.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+
     /// Finds it in the files whose statistics say that it is there. Its actions are left, which are
     /// long and rarely needed.
-    pub(crate) async fn read(store: &Arc<dyn ObjectStore>, layout: &Layout, files: &[Add]) -> Result<Self, Error> {
+    async fn read(store: &Arc<dyn ObjectStore>, layout: &Layout, files: &[Add]) -> Result<Self, Error> {
         let highest = files.iter().filter_map(batch_max).max();
         let files = files.iter().filter(|file| batch_max(file).is_none_or(|it| Some(it) == highest));
         let mut last = Self { files: files.cloned().collect(), ..Self::default() };

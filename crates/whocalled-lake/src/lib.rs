@@ -7,7 +7,7 @@
 //! [`Table`](whocalled_types::Table), partitioned by `date`, and `whocalled-lake.json`, which is
 //! written last when the lake is made. Any Delta reader opens the tables as they are. The receipts of
 //! runs are in `_receipts`, and nothing follows from them; in `_views` is what queries would compute from
-//! the tables, by a hash of their files.
+//! the tables, by a hash of their state.
 //!
 //! # The protocol
 //!
@@ -33,7 +33,7 @@
 //!   last batch is in every table. So recovery never has to look further back than one batch.
 //! - *Applying is idempotent.* delta-rs does not refuse a repeated `txn`; so a table's `txn` is read
 //!   before its commit, and the commit is conditional on the version at which it was read.
-//! - *Readers see whole batches.* [`Lake::files`] shows a decided batch in every table, from the
+//! - *Readers see whole batches.* [`Snapshot::files`] shows a decided batch in every table, from the
 //!   ledger where it is not applied yet. Other Delta readers see one table's commit at a time.
 //! - *Everything that changes rows or files is a batch.* Replacing the rows of a re-created blob is
 //!   part of the batch that re-reads it; compaction is a batch without ranges. Nothing else could
@@ -68,6 +68,7 @@ mod probe;
 mod read;
 mod receipts;
 mod replace;
+mod snapshot;
 mod statistics;
 mod vacuum;
 mod views;
@@ -88,6 +89,7 @@ pub use ledger::ledger_spec;
 pub use location::{LakeLocation, StorageOptions};
 pub use optimize::Optimized;
 pub use receipts::{KeptReceipt, RECEIPTS_RETENTION};
+pub use snapshot::Snapshot;
 pub use vacuum::{RETENTION, Vacuumed};
 pub use views::{StoredView, StoredViews, VIEWS_RETENTION, ViewSet};
 pub use write::{Writer, WrittenBatch};

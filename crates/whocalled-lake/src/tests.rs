@@ -8,6 +8,7 @@ mod lossy;
 mod maintenance;
 mod place;
 mod receipts;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +26,9 @@ use whocalled_types::{Advance, Framing, Position, Table};
 
 use crate::layout::instant;
 use crate::read::read_file;
-use crate::{Batch, BlobAdvance, BlobState, Error, Failpoints, Lake, LakeLocation, StorageOptions, TableSpec};
+use crate::{
+    Batch, BlobAdvance, BlobState, Error, Failpoints, Lake, LakeLocation, Snapshot, StorageOptions, TableSpec,
+};
 
 /// The tables that records of the test archive go to, in turn.
 const TABLES: [Table; 3] = [Table::RequestResponse, Table::Audit, Table::Rejects];
@@ -238,8 +241,25 @@ async fn lake(directory: &TempDir) -> Lake {
 }
 
 /// Opens as a reader does: without recovery.
+/// Opens a lake, of which a snapshot must show the same.
 async fn open(directory: &TempDir) -> Lake {
-    Lake::open(location(&directory.path().join("lake")), StorageOptions::default()).await.unwrap()
+    let lake = Lake::open(location(&directory.path().join("lake")), StorageOptions::default()).await.unwrap();
+    let snapshot = snapshot(directory).await;
+    for table in Table::ALL {
+        assert_eq!(snapshot.files(table).await.unwrap(), lake.files(table).unwrap(), "{table}");
+        assert_eq!(snapshot.schema(table).await.unwrap(), lake.schema(table).unwrap(), "{table}");
+    }
+    assert_eq!(state(&snapshot), state(&lake.snapshot()));
+    lake
+}
+
+async fn snapshot(directory: &TempDir) -> Snapshot {
+    Snapshot::open(&location(&directory.path().join("lake")), &StorageOptions::default()).await.unwrap()
+}
+
+/// Where the views of a snapshot are.
+fn state(snapshot: &Snapshot) -> String {
+    format!("{:?}", snapshot.view_set(["a view"]))
 }
 
 /// Stops at one occurrence of one failpoint, once it is armed.

@@ -67,6 +67,16 @@ struct Catalog {
 }
 
 impl ViewSet {
+    /// The set of the views that follow from these texts.
+    pub(crate) fn of(store: Arc<dyn ObjectStore>, texts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for text in texts {
+            hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hash.update(text);
+        }
+        Self { store, directory: Path::from_iter([VIEWS_DIRECTORY, &format!("{:x}", hash.finalize())]) }
+    }
+
     /// The views, if they are there.
     ///
     /// # Errors
@@ -144,18 +154,6 @@ impl ViewSet {
 }
 
 impl Lake {
-    /// The set of the views that follow from these texts: the paths of the files that they read, their statements,
-    /// and whatever else they depend on.
-    pub fn view_set<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> ViewSet {
-        let mut hash = Sha256::new();
-        for text in texts {
-            hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
-            hash.update(text);
-        }
-        let directory = Path::from_iter([VIEWS_DIRECTORY, &format!("{:x}", hash.finalize())]);
-        ViewSet { store: self.object_store(), directory }
-    }
-
     /// Deletes the sets of views that others took the place of before `since`, and what runs that ended early
     /// have left before then; how many files that was.
     pub(crate) async fn delete_views(&self, since: DateTime<Utc>) -> Result<usize, Error> {

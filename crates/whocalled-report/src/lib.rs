@@ -27,6 +27,7 @@ mod scope;
 mod session;
 mod small_files;
 mod status;
+mod tables;
 mod unused_joins;
 mod views;
 mod weights;

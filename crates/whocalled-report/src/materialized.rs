@@ -1,8 +1,8 @@
 //! Views whose rows are in the lake.
 //!
-//! What the [kept](crate::kept) views say follows from the files of the lake's tables, the views' own SQL and the
-//! weights of the evidence. So `optimize` computes it once, and queries read it for as long as the lake has
-//! the same files. The rows are found by a hash of all that they follow from: they may be missing, and are then
+//! What the [kept](crate::kept) views say follows from the state of the lake's tables, the views' own SQL and the
+//! weights of the evidence. So `optimize` computes it once, and queries read it for as long as the lake is in
+//! the same state. The rows are found by a hash of all that they follow from: they may be missing, and are then
 //! computed as ever, but they cannot be out of date.
 
 use std::fmt;
@@ -17,7 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use futures::{TryStreamExt, stream};
 use tokio::sync::OnceCell;
-use whocalled_lake::{DataFile, Lake, StoredView, StoredViews, ViewSet};
+use whocalled_lake::{Snapshot, StoredView, StoredViews, ViewSet};
 
 use crate::error::Error;
 use crate::provider::{Files, LakeTable};
@@ -54,19 +54,13 @@ pub(crate) struct Materialized {
 }
 
 impl Materialized {
-    /// The views over tables of these files.
-    pub(crate) fn of<'a>(
-        lake: &Lake,
-        access: Files,
-        files: impl Iterator<Item = &'a DataFile>,
-        views: &[View],
-        weights: &Weights,
-    ) -> Self {
+    /// The views over this state of a lake.
+    pub(crate) fn of(snapshot: &Snapshot, access: Files, views: &[View], weights: &Weights) -> Self {
         // Of one version of the program, since not all that decides is SQL.
         let versions = [env!("CARGO_PKG_VERSION"), datafusion::DATAFUSION_VERSION];
         let statements: Vec<String> = views.iter().map(|view| weights.filled_in(view)).collect();
         let texts = versions.into_iter().chain(statements.iter().map(String::as_str));
-        Self { set: lake.view_set(texts.chain(files.map(|file| file.path.as_ref()))), access, views: OnceCell::new() }
+        Self { set: snapshot.view_set(texts), access, views: OnceCell::new() }
     }
 
     async fn views(&self) -> Option<&StoredViews> {

@@ -20,17 +20,15 @@ use whocalled_types::Table;
 use crate::error::Error;
 use crate::kept::KeptView;
 use crate::materialized::Materialized;
-use crate::provider::LakeTable;
 use crate::repeats::Repeats;
 use crate::scope::Scope;
+use crate::tables::Tables;
 use crate::views::View;
 use crate::weights::Weights;
 
 /// What relations are made from.
 pub(crate) struct Sources {
-    pub(crate) tables: BTreeMap<Table, Arc<dyn TableProvider>>,
-    /// The table of calls, where it is a lake's.
-    pub(crate) records: Option<Arc<LakeTable>>,
+    pub(crate) tables: Arc<Tables>,
     pub(crate) views: Vec<View>,
     pub(crate) weights: Weights,
     /// Views whose rows may be in the lake.
@@ -39,10 +37,11 @@ pub(crate) struct Sources {
 
 /// The tables of a snapshot and the views over them.
 pub(crate) struct Relations {
-    /// The tables, and what is registered later.
-    tables: MemorySchemaProvider,
+    tables: Arc<Tables>,
+    /// What is registered later.
+    others: MemorySchemaProvider,
     views: BTreeMap<&'static str, PlannedView>,
-    repeats: Option<Arc<Repeats>>,
+    repeats: OnceCell<Arc<Repeats>>,
     materialized: Option<Arc<Materialized>>,
     /// The state of the context in which they are registered, while there is one.
     state: Box<dyn Fn() -> Option<SessionState> + Send + Sync>,
@@ -64,10 +63,6 @@ impl Relations {
         sources: &Sources,
         scope: Option<&Scope>,
     ) -> std::result::Result<(), Error> {
-        let registered = MemorySchemaProvider::new();
-        for (table, provider) in &sources.tables {
-            registered.register_table(table.name().to_owned(), Arc::clone(provider)).map_err(Error::running)?;
-        }
         let planned = |view: &View| {
             let condition = scope.and_then(|scope| scope.condition(view.name));
             let (sql, may_be_stored) = (sources.weights.filled_in(view), view.sorted_by.is_some());
@@ -76,12 +71,10 @@ impl Relations {
         // Weak, because the state holds what is registered in it.
         let state = context.state_weak_ref();
         let relations = Self {
-            tables: registered,
+            tables: Arc::clone(&sources.tables),
+            others: MemorySchemaProvider::new(),
             views: sources.views.iter().map(planned).collect(),
-            repeats: sources
-                .records
-                .as_ref()
-                .map(|table| Arc::new(Repeats::new(Arc::clone(table), sources.materialized.clone()))),
+            repeats: OnceCell::new(),
             materialized: sources.materialized.clone(),
             state: Box::new(move || Some(state.upgrade()?.read().clone())),
         };
@@ -93,13 +86,20 @@ impl Relations {
         Ok(())
     }
 
+    /// Which records are repeated; `None` where tables are in memory.
+    async fn repeats(&self) -> Result<Option<&Arc<Repeats>>> {
+        let Tables::Lake(tables) = self.tables.as_ref() else { return Ok(None) };
+        let records = tables.get(Table::RequestResponse).await;
+        let records = records.map_err(|error| DataFusionError::External(error.into()))?;
+        let repeats = async || Arc::new(Repeats::new(records, self.materialized.clone()));
+        Ok(Some(self.repeats.get_or_init(repeats).await))
+    }
+
     async fn plan(&self, name: &'static str, view: &PlannedView) -> Result<Arc<dyn TableProvider>> {
-        if let Some(repeats) = &self.repeats {
-            match name {
-                "repeated_records" => return Ok(Arc::new(repeats.view(true))),
-                "single_records" => return Ok(Arc::new(repeats.view(false))),
-                _ => {}
-            }
+        if let "repeated_records" | "single_records" = name
+            && let Some(repeats) = self.repeats().await?
+        {
+            return Ok(Arc::new(repeats.view(name == "repeated_records")));
         }
         let state = (self.state)().ok_or_else(|| DataFusionError::Internal("the session has ended".to_owned()))?;
         if view.may_be_stored
@@ -145,32 +145,38 @@ fn unusable(view: &str, error: DataFusionError) -> DataFusionError {
 
 impl fmt::Debug for Relations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relations").field("tables", &self.tables).finish_non_exhaustive()
+        f.debug_struct("Relations").field("others", &self.others).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl SchemaProvider for Relations {
     fn table_names(&self) -> Vec<String> {
-        self.tables.table_names().into_iter().chain(self.views.keys().map(|&name| name.to_owned())).collect()
+        let tables = self.tables.names().map(|table| table.name().to_owned());
+        let views = self.views.keys().map(|&name| name.to_owned());
+        tables.chain(views).chain(self.others.table_names()).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.views.get_key_value(name) {
-            Some((name, view)) => Ok(Some(Arc::clone(view.provider.get_or_try_init(|| self.plan(name, view)).await?))),
-            None => self.tables.table(name).await,
+        if let Some((name, view)) = self.views.get_key_value(name) {
+            return Ok(Some(Arc::clone(view.provider.get_or_try_init(|| self.plan(name, view)).await?)));
+        }
+        match Table::from_name(name) {
+            Some(table) => self.tables.provider(table).await,
+            None => self.others.table(name).await,
         }
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.tables.register_table(name, table)
+        self.others.register_table(name, table)
     }
 
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.tables.deregister_table(name)
+        self.others.deregister_table(name)
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.views.contains_key(name) || self.tables.table_exist(name)
+        let table = || Table::from_name(name).is_some_and(|table| self.tables.names().any(|it| it == table));
+        self.views.contains_key(name) || table() || self.others.table_exist(name)
     }
 }

@@ -20,17 +20,18 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::Mutex;
-use whocalled_lake::Lake;
+use whocalled_lake::Snapshot;
 use whocalled_types::Table;
 
 use crate::error::Error;
 use crate::materialized::{Materialization, Materialized};
 use crate::parameters::{Parameters, Value};
-use crate::provider::{Files, LakeTable, with_views};
+use crate::provider::{Files, with_views};
 use crate::relations::{Relations, Sources};
 use crate::reports::Report;
 use crate::scope::Scope;
 use crate::small_files::SmallFiles;
+use crate::tables::{LakeTables, Tables};
 use crate::unused_joins::UnusedJoins;
 use crate::views::{self, View};
 use crate::weights::Weights;
@@ -95,30 +96,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads the snapshot that the lake has loaded.
+    /// Reads a snapshot of a lake.
     ///
     /// # Errors
-    /// When a table's file list cannot be read. Whether its columns are those that a view needs shows when
-    /// the view is named.
-    pub fn open(lake: &Lake, options: &SessionOptions) -> Result<Self, Error> {
+    /// When the engine refuses its settings. What is wrong with a table, or that its columns are not those that a view
+    /// needs, shows when the table or the view is named.
+    pub fn open(snapshot: Snapshot, options: &SessionOptions) -> Result<Self, Error> {
         let context = context(options)?;
         let url = ObjectStoreUrl::parse(LAKE_URL).map_err(Error::running)?;
-        context.register_object_store(url.as_ref(), lake.object_store());
+        context.register_object_store(url.as_ref(), snapshot.object_store());
         let small = Arc::new(SmallFiles::new(&context.runtime_env().memory_pool, options.memory_bytes_max));
         let access = Files { store: url, small };
-        let mut lake_tables = BTreeMap::new();
-        for table in Table::ALL {
-            let (schema, files) = (lake.schema(table)?, lake.files(table)?);
-            lake_tables.insert(table, Arc::new(LakeTable::new(table, &schema, files, access.clone())));
-        }
         let (views, weights) = (views::all()?, options.weights.clone());
-        // The ledger names no records.
-        let data = lake_tables.iter().filter(|(table, _)| **table != Table::Ledger);
-        let files = data.flat_map(|(_, table)| table.files());
-        let materialized = Some(Arc::new(Materialized::of(lake, access, files, &views, &weights)));
-        let records = lake_tables.get(&Table::RequestResponse).cloned();
-        let tables = lake_tables.into_iter().map(|(table, it)| (table, it as Arc<dyn TableProvider>)).collect();
-        Self::over(context, Sources { tables, records, views, weights, materialized })
+        let materialized = Some(Arc::new(Materialized::of(&snapshot, access.clone(), &views, &weights)));
+        let tables = Arc::new(Tables::Lake(Box::new(LakeTables::new(snapshot, access))));
+        Self::over(context, Sources { tables, views, weights, materialized })
     }
 
     /// Empty tables in memory, with these schemas, to be filled by [`Session::load`]: the views and
@@ -132,23 +124,24 @@ impl Session {
             let provider = MemTable::try_new(Arc::new(with_views(schema)), vec![vec![]]).map_err(Error::running)?;
             tables.insert(*table, Arc::new(provider) as Arc<dyn TableProvider>);
         }
-        let (views, weights) = (views::all()?, options.weights.clone());
-        Self::over(context(options)?, Sources { tables, records: None, views, weights, materialized: None })
+        let (tables, views) = (Arc::new(Tables::Memory(tables)), views::all()?);
+        let weights = options.weights.clone();
+        Self::over(context(options)?, Sources { tables, views, weights, materialized: None })
     }
 
     fn over(context: SessionContext, sources: Sources) -> Result<Self, Error> {
         Relations::register(&context, &sources, None)?;
-        let table = |table: &Table| Relation {
+        let table = |table: Table| Relation {
             name: table.name().to_owned(),
             kind: RelationKind::Table,
-            summary: views::table_summary(*table).to_owned(),
+            summary: views::table_summary(table).to_owned(),
         };
         let view = |view: &View| Relation {
             name: view.name.to_owned(),
             kind: RelationKind::View,
             summary: view.header.summary.clone(),
         };
-        let relations = sources.tables.keys().map(table).chain(sources.views.iter().map(view)).collect();
+        let relations = sources.tables.names().map(table).chain(sources.views.iter().map(view)).collect();
         Ok(Self { sources, relations, context, recent: Mutex::new(None) })
     }
 
@@ -230,10 +223,11 @@ impl Session {
     /// When a view cannot be computed within the memory limit, or the lake cannot be written to. What was written
     /// is then no part of anything, and a vacuum deletes it.
     pub async fn materialize(&self, run_id: &str, records_max: u64) -> Result<Materialization, Error> {
-        let (Some(materialized), Some(table)) = (&self.sources.materialized, &self.sources.records) else {
+        let (Some(materialized), Tables::Lake(tables)) = (&self.sources.materialized, self.sources.tables.as_ref())
+        else {
             return Ok(Materialization::UpToDate);
         };
-        let records = table.files().iter().filter_map(|file| file.row_count).sum();
+        let records = tables.get(Table::RequestResponse).await?.files().iter().filter_map(|file| file.row_count).sum();
         if records > records_max {
             return Ok(Materialization::TooLarge { records });
         }

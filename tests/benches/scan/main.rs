@@ -74,7 +74,7 @@ impl Contest {
     async fn new(lake: &Lake, path: &Path, threads: NonZeroUsize) -> Result<Self, Box<dyn Error>> {
         let weights = Weights::with(&BTreeMap::new())?;
         let options = SessionOptions { threads, memory_bytes_max: 4 << 30, weights };
-        let session = Session::open(lake, &options)?;
+        let session = Session::open(lake.snapshot(), &options)?;
         let files = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(threads.get()));
         let table = path.join("request_response");
         files.register_parquet("request_response", &table.to_string_lossy(), ParquetReadOptions::default()).await?;

@@ -16,8 +16,8 @@ use crate::context::Context;
 const RECORD_BYTES: u64 = 64 << 10;
 
 pub(super) async fn run(context: &Context, args: &Explain) -> anyhow::Result<()> {
-    let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine)?;
+    let snapshot = context.snapshot(args.lake.lake.as_ref()).await?;
+    let session = context.session(snapshot, &args.engine)?;
     let explanation = explain(&session, &args.correlation_id).await?;
     let mut out = std::io::stdout();
     write!(out, "{explanation}")?;

@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     let receipt = run.receipt;
     let optimized = lake.optimize(&receipt.run_id, TARGET_BYTES, now()).await?;
     lake.vacuum(whocalled_lake::RETENTION, now()).await?;
-    let session = context.session(&lake, &args.engine)?;
+    let session = context.session(lake.snapshot(), &args.engine)?;
     if let Err(error) = session.materialize(&receipt.run_id, args.views.view_records_max).await {
         // The reports do without.
         tracing::warn!(%error, "the views could not be computed beforehand: queries will take longer");
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, args: &Nightly) -> anyhow::Result<()>
     fs::create_dir_all(out).with_context(|| format!("cannot make directory {}", out.display()))?;
     let staging = out.join(format!(".{day}-{}", receipt.run_id));
     fs::create_dir(&staging).with_context(|| format!("cannot make directory {}", staging.display()))?;
-    let session = context.session(&lake, &args.engine)?;
+    let session = context.session(lake.snapshot(), &args.engine)?;
     let parameters = Parameters::between(from, to);
     let written = async {
         let counts = write_all(&session, &parameters, format, &staging).await?;

@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: &Optimize) -> anyhow::Result<()
     let vacuumed = lake.vacuum(TimeDelta::days(args.retention_days.into()), now()).await?;
     context.say(format!("{} unused files deleted ({})", vacuumed.files, show_bytes(vacuumed.bytes)));
     // Last, so that a vacuum never takes what is up to date and others took the place of.
-    let session = context.session(&lake, &args.engine)?;
+    let session = context.session(lake.snapshot(), &args.engine)?;
     context.say(match session.materialize(&run_id, args.views.view_records_max).await? {
         Materialization::Written { views, rows, bytes } => {
             format!("{views} views computed: {rows} rows ({})", show_bytes(bytes))

@@ -26,9 +26,9 @@ pub(super) async fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         let message = format!("{} reports as {} need --out DIR, a file each", chosen.len(), format.name());
         return Err(Usage(message).into());
     }
-    let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let (from, to) = context.range(&lake, &args.range)?;
-    let session = context.session(&lake, &args.engine)?;
+    let snapshot = context.snapshot(args.lake.lake.as_ref()).await?;
+    let (from, to) = context.range(&snapshot, &args.range).await?;
+    let session = context.session(snapshot, &args.engine)?;
     if let Some(directory) = &args.out {
         fs::create_dir_all(directory).with_context(|| format!("cannot make directory {}", directory.display()))?;
     }

@@ -14,8 +14,8 @@ use crate::context::Context;
 
 pub(super) async fn run(context: &Context, args: &Sql) -> anyhow::Result<()> {
     let format = context.format(args.format.as_ref(), Format::Table)?;
-    let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine)?;
+    let snapshot = context.snapshot(args.lake.lake.as_ref()).await?;
+    let session = context.session(snapshot, &args.engine)?;
     let text = match (&args.command, &args.file) {
         (Some(command), _) => command.clone(),
         (None, Some(file)) => read(file)?,

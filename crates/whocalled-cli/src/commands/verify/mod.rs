@@ -161,7 +161,7 @@ impl Verification {
 pub(super) async fn run(context: &Context, args: &Verify) -> anyhow::Result<()> {
     let archive = context.archive(args.archive.archive.as_ref(), &args.archive.auth).await?;
     let lake = context.lake(args.lake.lake.as_ref()).await?;
-    let session = context.session(&lake, &args.engine)?;
+    let session = context.session(lake.snapshot(), &args.engine)?;
     // Each night's sample is another one, and each can be taken again.
     let seed = args.seed.unwrap_or_else(|| lake.last_batch().unsigned_abs());
     let mut verification = Verification { seed, ..Verification::default() };
