@@ -23,17 +23,16 @@ WITH decided AS (
     c.location, c.operation, c.api_name, c.status, c.duration_ms, c.caller_ip, c.ip_prefix, c.ip_hidden_digits,
     c.correlation_id, c.object_id, c.streaming, c.deployment, c.model, c.model_version, c.request_bytes,
     c.response_bytes, c.prompt_tokens, c.completion_tokens, c.extra, c.blob, c.generation, c.blob_offset, c.date,
-    w.principal_id AS holder_id, w.confidence AS holder_confidence, w.candidates AS holder_count, w.runner_up_id,
-    w.runner_up_confidence, w.evidence AS holder_evidence, w.reason AS holder_reason, g.principal_id AS gateway_id,
-    coalesce(c.object_id, g.principal_id) AS exact_id
+    w.tier AS holder_tier, w.principal_id AS holder_id, w.confidence AS holder_confidence, w.candidates AS holder_count,
+    w.runner_up_id, w.runner_up_confidence, w.evidence AS holder_evidence, w.reason AS holder_reason,
+    g.principal_id AS gateway_id
   FROM calls AS c
   LEFT JOIN gateway_callers AS g ON g.correlation_id = c.correlation_id
   LEFT JOIN slot_callers AS w ON w.account_id = c.resource_id
-    AND w.hour = date_trunc('hour', coalesce(c.request_time, c.time))
+    AND w.hour_digits = CAST(date_trunc('hour', coalesce(c.request_time, c.time)) AS BIGINT) + coalesce(c.ip_hidden_digits, 0)
     AND w.ip_prefix = CASE
       WHEN c.object_id IS NULL AND g.principal_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '')
     END
-    AND w.ip_hidden_digits = coalesce(c.ip_hidden_digits, 0)
     AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
 ),
 named AS (
@@ -44,12 +43,14 @@ named AS (
     CASE
       WHEN d.object_id IS NOT NULL THEN 'object_id'
       WHEN d.gateway_id IS NOT NULL THEN 'gateway'
-      WHEN d.holder_id IS NOT NULL THEN 'key_holder'
-      ELSE 'none'
+      ELSE coalesce(d.holder_tier, 'none')
     END AS tier,
-    coalesce(d.exact_id, d.holder_id) AS principal_id,
-    CASE WHEN d.exact_id IS NOT NULL THEN 1.0 ELSE d.holder_confidence END AS confidence,
-    CASE WHEN d.exact_id IS NOT NULL THEN 1 ELSE coalesce(d.holder_count, 0) END AS candidates,
+    coalesce(d.object_id, d.gateway_id, d.holder_id) AS principal_id,
+    CASE WHEN d.object_id IS NOT NULL OR d.gateway_id IS NOT NULL THEN 1.0 ELSE d.holder_confidence END AS confidence,
+    CASE
+      WHEN d.object_id IS NOT NULL OR d.gateway_id IS NOT NULL THEN 1
+      ELSE coalesce(d.holder_count, 0)
+    END AS candidates,
     d.runner_up_id, d.runner_up_confidence,
     CASE
       WHEN d.object_id IS NOT NULL AND d.gateway_id <> d.object_id
@@ -61,7 +62,7 @@ named AS (
       ELSE d.holder_evidence
     END AS evidence,
     CASE
-      WHEN d.exact_id IS NOT NULL THEN NULL
+      WHEN d.object_id IS NOT NULL OR d.gateway_id IS NOT NULL THEN NULL
       WHEN d.status = 401 THEN 'unauthenticated'
       ELSE coalesce(d.holder_reason, 'no_grant_seen')
     END AS reason
