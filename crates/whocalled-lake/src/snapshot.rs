@@ -142,8 +142,8 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// The newest version of a table, by the names of its log's files, which the Delta protocol gives 20 digits. Those
-/// before the last checkpoint are left out, as far as the storage can.
+/// The newest version of a table, by the names of its log's commits and checkpoints, which the Delta protocol begins
+/// with 20 digits. Those before the last checkpoint are left out, as far as the storage can.
 async fn newest_version(store: &Arc<dyn ObjectStore>, table: Table) -> Result<u64, Error> {
     let log = Path::from(table.name()).join("_delta_log");
     let failed = |error| Error::storage(log.to_string(), error);
@@ -153,7 +153,11 @@ async fn newest_version(store: &Arc<dyn ObjectStore>, table: Table) -> Result<u6
         Err(object_store::Error::NotFound { .. }) => 0,
         Err(error) => return Err(failed(error)),
     };
-    let version = |path: &Path| path.filename()?.strip_suffix(".json").filter(|it| it.len() == 20)?.parse().ok();
+    let version = |path: &Path| {
+        let (version, kind) = path.filename()?.split_once('.')?;
+        let counts = version.len() == 20 && (kind == "json" || kind.starts_with("checkpoint."));
+        version.parse().ok().filter(|_| counts)
+    };
     let entries = store.list_with_offset(Some(&log), &log.clone().join(format!("{begin:020}")));
     let newest = entries.try_fold(None, async |newest, entry| Ok(newest.max(version(&entry.location))));
     newest.await.map_err(failed)?.ok_or_else(|| Error::damaged(table, "its Delta log has no commits"))
