@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch, StringArray, UInt64Array};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::partition;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::catalog::Session as PlanningSession;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
@@ -163,12 +164,14 @@ impl Repeats {
         let plan = table.plan_groups(state, ident(FILE).between(text(first), text(last)), None)?;
         for batch in collect(plan, state.task_ctx()).await? {
             let (of_files, rows) = (batch.column(0).as_string_view(), batch.column(1).as_primitive::<UInt64Type>());
-            for (file, row) in of_files.iter().zip(rows.values()) {
+            for of_one in partition(&batch.columns()[..1])?.ranges() {
                 // Rows of other files are in the same row groups.
-                let Some(bits) = file.and_then(|file| repeated.get_mut(file)) else { continue };
-                let row = usize::try_from(*row).ok().filter(|row| *row < bits.len());
-                let row = row.ok_or_else(|| DataFusionError::Execution(format!("{REPEATED_ROWS}: no such row")))?;
-                bits.set_bit(row, true);
+                let Some(bits) = repeated.get_mut(of_files.value(of_one.start)) else { continue };
+                for row in &rows.values()[of_one] {
+                    let row = usize::try_from(*row).ok().filter(|row| *row < bits.len());
+                    let row = row.ok_or_else(|| DataFusionError::Execution(format!("{REPEATED_ROWS}: no such row")))?;
+                    bits.set_bit(row, true);
+                }
             }
         }
         Ok(Some(repeated.into_iter().map(|(path, mut bits)| (Path::from(path), bits.finish())).collect()))
