@@ -27,10 +27,10 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
 use object_store::ObjectMeta;
@@ -43,6 +43,13 @@ use crate::small_files::{Readers, SmallFiles};
 
 /// How many bytes of a file's end are read at once for its metadata, which are a few kilobytes for each row group.
 const METADATA_BYTES_HINT: usize = 64 << 10;
+
+/// How many files are opened at the same time to look an id up: nearly all of them say that they do not have it, and
+/// what takes the time is to ask them.
+const LOOKUPS_AT_A_TIME: usize = 16;
+
+/// The column by which a call is looked up.
+pub(crate) const ID: &str = "correlation_id";
 
 /// The column that tables are partitioned by.
 pub(crate) const DATE: &str = "date";
@@ -161,10 +168,11 @@ impl LakeTable {
         projection: Option<Vec<usize>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let looks_up = named_id(&filter).is_some();
         let filter = state.create_physical_expr(filter, &schema)?;
         let files = self.files_to_read(state, &[])?;
         let source = self.source(state)?.with_predicate(filter);
-        let config = self.scan_of(state, source, files, &|_| None);
+        let config = self.scan_of(state, source, files, looks_up, &|_| None);
         Ok(DataSourceExec::from_data_source(config.with_projection_indices(projection)?.build()))
     }
 
@@ -182,7 +190,7 @@ impl LakeTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let source = self.source(state)?;
-        let config = self.scan_of(state, source, files, selection);
+        let config = self.scan_of(state, source, files, filters.iter().any(|it| named_id(it).is_some()), selection);
         let config = config.with_limit(limit).with_projection_indices(projection.cloned())?;
         Ok(DataSourceExec::from_data_source(config.build()))
     }
@@ -203,6 +211,7 @@ impl LakeTable {
         state: &dyn PlanningSession,
         source: ParquetSource,
         files: Vec<&DataFile>,
+        looks_up: bool,
         selection: &(dyn Fn(&DataFile) -> Option<ParquetRowSelection> + Sync),
     ) -> FileScanConfigBuilder {
         let row_count: Option<u64> = files.iter().map(|file| file.row_count).sum();
@@ -215,9 +224,16 @@ impl LakeTable {
             None => self.partitioned_file(file),
         };
         let files = FileGroup::new(files.into_iter().map(partitioned).collect());
-        FileScanConfigBuilder::new(self.access.store.clone(), Arc::new(source))
-            .with_file_groups(files.split_files(state.config().target_partitions()))
-            .with_statistics(statistics)
+        let config =
+            FileScanConfigBuilder::new(self.access.store.clone(), Arc::new(source)).with_statistics(statistics);
+        let threads = state.config().target_partitions();
+        if !looks_up {
+            return config.with_file_groups(files.split_files(threads));
+        }
+        let groups = files.split_files(threads.max(LOOKUPS_AT_A_TIME));
+        // Said to be a partitioning, or the planner would bring them together again.
+        let partitioning = Partitioning::UnknownPartitioning(groups.len());
+        config.with_file_groups(groups).with_output_partitioning(Some(partitioning))
     }
 
     /// The files whose date the filters and the session leave over.
@@ -273,6 +289,17 @@ fn holds_calls(table: Table) -> bool {
 fn reads_only_date(filter: &Expr) -> bool {
     let columns = filter.column_refs();
     !columns.is_empty() && columns.iter().all(|column| column.name == DATE) && !filter.is_volatile()
+}
+
+/// The id that all records must have to pass this filter, if it says so.
+pub(crate) fn named_id(filter: &Expr) -> Option<&str> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(column), Expr::Literal(id, _)) | (Expr::Literal(id, _), Expr::Column(column)) => {
+            id.try_as_str().flatten().filter(|_| column.name == ID)
+        }
+        _ => None,
+    }
 }
 
 /// The filter with its columns named without their table.

@@ -22,7 +22,7 @@ use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, ident, lit};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, ident, lit};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::scalar::ScalarValue;
@@ -36,15 +36,12 @@ use tokio::sync::{Mutex, OnceCell};
 use whocalled_lake::DataFile;
 
 use crate::materialized::Materialized;
-use crate::provider::LakeTable;
+use crate::provider::{ID, LakeTable, named_id};
 
 /// What is stored in a lake, and its columns: a file of the table, and the place of a repeated record in it.
 pub(crate) const REPEATED_ROWS: &str = "repeated_rows";
 const FILE: &str = "file";
 const ROW: &str = "row";
-
-/// The column in question.
-const ID: &str = "correlation_id";
 
 /// Records whose id has no hash: the column is NULL.
 const NO_HASH: u64 = 0;
@@ -210,17 +207,6 @@ impl Repeats {
 fn schema_of_rows() -> SchemaRef {
     let fields = [(FILE, DataType::Utf8), (ROW, DataType::UInt64)];
     Arc::new(Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, false)).to_vec()))
-}
-
-/// The id that all records must have to pass this filter, if it says so.
-fn named_id(filter: &Expr) -> Option<&str> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(column), Expr::Literal(id, _)) | (Expr::Literal(id, _), Expr::Column(column)) => {
-            id.try_as_str().flatten().filter(|_| column.name == ID)
-        }
-        _ => None,
-    }
 }
 
 /// The hashes of a file, on a thread of their own as soon as they are asked for.
