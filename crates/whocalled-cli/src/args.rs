@@ -470,8 +470,8 @@ pub(crate) struct ViewArgs {
   whocalled optimize --lake lake
   whocalled convert tenant --lake lake && whocalled optimize --lake lake    every hour, so that queries stay quick
 
-The tables' logs are checkpointed, so that the lake opens quickly. What views say is kept in it, and read by queries until
-the next conversion.")]
+The tables' logs are checkpointed, so that the lake opens quickly. What views say is kept in it,
+and read by queries until the next conversion.")]
 pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
