@@ -29,10 +29,11 @@ WITH decided AS (
   FROM calls AS c
   LEFT JOIN gateway_callers AS g ON g.correlation_id = c.correlation_id
   LEFT JOIN slot_callers AS w ON w.account_id = c.resource_id
-    AND w.hour_digits = CAST(date_trunc('hour', coalesce(c.request_time, c.time)) AS BIGINT) + coalesce(c.ip_hidden_digits, 0)
+    AND w.hour = date_trunc('hour', coalesce(c.request_time, c.time))
     AND w.ip_prefix = CASE
       WHEN c.object_id IS NULL AND g.principal_id IS NULL AND c.status IS DISTINCT FROM 401 THEN coalesce(c.ip_prefix, '')
     END
+    AND w.ip_hidden_digits = coalesce(c.ip_hidden_digits, 0)
     AND w.slot_at <= coalesce(c.request_time, c.time) AND coalesce(c.request_time, c.time) < w.slot_to
 ),
 named AS (

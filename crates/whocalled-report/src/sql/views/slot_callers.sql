@@ -3,7 +3,6 @@
 -- columns:
 --   account_id, ip_prefix: the place, as in `places`
 --   ip_hidden_digits, hour, slot_at, slot_to: the slot, as in `slots`
---   hour_digits: hour and digits in one number, so that calls are compared with one column less
 --   tier: `key_holder`, or `none` where nobody can be named
 --   principal_id, confidence: the likeliest, and the probability that it made a call of this slot; NULL where
 --     nobody can be named
@@ -77,8 +76,7 @@ summaries AS (
   LEFT JOIN weighed_holders AS w ON w.slot = d.slot AND w.step = d.step
 ),
 told AS (
-  SELECT p.account_id, p.ip_prefix, s.ip_hidden_digits, s.hour, CAST(s.hour AS BIGINT) + s.ip_hidden_digits AS hour_digits,
-    s.slot_at, s.slot_to, u.candidate_count,
+  SELECT p.account_id, p.ip_prefix, s.ip_hidden_digits, s.hour, s.slot_at, s.slot_to, u.candidate_count,
     u.first_id, u.first_confidence, u.second_id, u.second_confidence,
     CASE
       WHEN u.unseen_confidence > 0.5 THEN 'unseen_caller'
@@ -134,7 +132,7 @@ told AS (
   JOIN slots AS s ON s.slot = u.slot
   JOIN places AS p ON p.place = s.place
 )
-SELECT account_id, ip_prefix, ip_hidden_digits, hour, hour_digits, slot_at, slot_to,
+SELECT account_id, ip_prefix, ip_hidden_digits, hour, slot_at, slot_to,
   CASE WHEN unattributed IS NULL THEN 'key_holder' ELSE 'none' END AS tier,
   CASE WHEN unattributed IS NULL THEN first_id END AS principal_id,
   CASE WHEN unattributed IS NULL THEN first_confidence END AS confidence,
