@@ -13,8 +13,28 @@ use crate::value::Value;
 /// second-level cache.
 pub(crate) const ROWS_MAX: usize = 56;
 
-/// A value whose text is that range of the text that all rows of a block were read from.
-pub(crate) type Cell = Value<(usize, usize)>;
+/// A value whose text is in the text that all rows of a block were read from.
+pub(crate) type Cell = Value<Extent>;
+
+/// Where a text begins and ends. Half the size of a range, since blocks are to stay in the cache.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Extent {
+    start: u32,
+    end: u32,
+}
+
+impl Extent {
+    /// `None` beyond 4 GiB.
+    #[inline]
+    pub(crate) fn new(start: usize, end: usize) -> Option<Self> {
+        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+
+    #[inline]
+    pub(crate) fn of(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
+    }
+}
 
 /// Rows of one table, of records of one resource.
 #[derive(Default)]
@@ -87,16 +107,16 @@ impl Block {
     }
 
     /// Fills a slot of the row being read. False where another value has filled it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, slot: usize, value: Cell, text: &str) -> bool {
         let cell = &mut self.cells[slot * ROWS_MAX + self.row_count];
-        if matches!(cell, Cell::Null) {
-            *cell = value;
+        let before = *cell;
+        *cell = value;
+        if matches!(before, Cell::Null) {
             self.filled[slot] = true;
             return true;
         }
-        let resolve = |cell: Cell| cell.map_text(|(start, end)| &text[start..end]);
-        resolve(*cell) == resolve(value)
+        is_same(&before, cell, text)
     }
 
     /// Adds a field to the row's `extra`; its key comes with quotes and the colon.
@@ -114,7 +134,7 @@ impl Block {
 
     /// What the row being read says of its category and its resource.
     pub(crate) fn says<'t>(&self, plan: &Plan, text: &'t str) -> (Option<&'t str>, Option<&'t str>) {
-        let said = |slot: Option<usize>| slot.and_then(|it| self.get(it).text()).map(|(start, end)| &text[start..end]);
+        let said = |slot: Option<usize>| slot.and_then(|it| self.get(it).text()).map(|extent| extent.of(text));
         (said(plan.category), said(plan.resource_id))
     }
 
@@ -173,4 +193,11 @@ impl Block {
         self.offsets.clear();
         self.row_count = 0;
     }
+}
+
+/// Whether two cells have the same value.
+#[inline(never)]
+fn is_same(one: &Cell, other: &Cell, text: &str) -> bool {
+    let resolve = |cell: &Cell| cell.map_text(|extent| extent.of(text));
+    resolve(one) == resolve(other)
 }

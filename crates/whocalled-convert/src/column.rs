@@ -11,14 +11,18 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use whocalled_types::Table;
 
-use crate::block::{Block, Cell};
+use crate::block::{self, Block, Cell};
 use crate::canonical::{ip_prefix, is_canonical_guid, push_guid, push_lower};
 use crate::decode::Row;
 use crate::definition::{Definition, Kind, PROVENANCE};
-use crate::label::{LabelBuilder, NULL, room};
+use crate::label::{LabelBuilder, NULL};
 use crate::plan::Plan;
 use crate::time::date_of_micros;
 use crate::value::Value;
+
+/// With how many rows a record batch is full: few enough that its columns hardly have to move while they grow, and that
+/// the memory of one fits the next.
+const BATCH_ROWS: usize = 16 << 10;
 
 /// Where a row comes from; the same for every row of a blob but for the offset.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +82,7 @@ impl ColumnBuilder {
 
     /// Appends the values of a block, whose texts are ranges of `text`, in the form that `kind` has them.
     fn append_cells(&mut self, cells: &[Cell], kind: Kind, text: &str) {
-        let texts = cells.iter().map(|cell| cell.text().map(|(start, end)| &text[start..end]));
+        let texts = cells.iter().map(|cell| cell.text().map(|extent| extent.of(text)));
         match self {
             Self::Text(builder) if kind == Kind::Guid => append_guids(builder, texts),
             Self::Text(builder) => texts.for_each(|text| builder.append_option(text)),
@@ -117,7 +121,8 @@ impl ColumnBuilder {
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Text(builder) => {
-                let next = StringBuilder::with_capacity(room(builder.len()), room(builder.values_slice().len()));
+                let text_bytes = builder.values_slice().len();
+                let next = StringBuilder::with_capacity(room(builder.len()), text_bytes + text_bytes / 16);
                 Arc::new(std::mem::replace(builder, next).finish())
             }
             Self::Label(builder) => Arc::new(builder.finish()?),
@@ -130,6 +135,12 @@ impl ColumnBuilder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         })
     }
+}
+
+/// The room to make for the rows of a batch after one of that length: the next is mostly about as large, and where one is
+/// a little larger, growing would copy all of it. Pages that are not written to cost nothing.
+pub(crate) fn room(row_count: usize) -> usize {
+    (row_count + row_count / 4).min(BATCH_ROWS + block::ROWS_MAX)
 }
 
 fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {
@@ -174,7 +185,9 @@ pub(crate) struct TableBuilder {
     /// What each address shows of its network, by its code in `caller_ip`: the code of its prefix, and how many digits
     /// are hidden.
     networks: Vec<(i32, Option<i32>)>,
-    pub(crate) row_count: usize,
+    row_count: usize,
+    /// The batches that are full, and what kept one from being made.
+    full: Vec<Result<RecordBatch, ArrowError>>,
 }
 
 /// A record that is not decoded, as a row of `rejects`.
@@ -196,6 +209,7 @@ impl TableBuilder {
             provenance: PROVENANCE[skipped..].iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
             networks: Vec::new(),
             row_count: 0,
+            full: Vec::new(),
         }
     }
 
@@ -209,7 +223,7 @@ impl TableBuilder {
         }
         self.append_origin(1, origin);
         self.provenance[4].append(row.value(row.plan.date));
-        self.row_count += 1;
+        self.count(1);
     }
 
     /// Appends the rows of a block, whose texts are ranges of `text`.
@@ -237,7 +251,7 @@ impl TableBuilder {
         if let (ColumnBuilder::Date(builder), Some(times)) = (&mut self.provenance[4], block.column(plan.time)) {
             append_all(builder, times.iter().map(|time| time.integer().map(date_of_micros)));
         }
-        self.row_count += block.row_count;
+        self.count(block.row_count);
     }
 
     /// Appends what the last rows' addresses show of their networks. An address is looked into once for a batch.
@@ -279,7 +293,7 @@ impl TableBuilder {
         if let ColumnBuilder::Date(builder) = &mut self.provenance[3] {
             builder.append_value(reject.date);
         }
-        self.row_count += 1;
+        self.count(1);
     }
 
     /// Appends `blob`, `generation` and `blob_offset`, the first of which is the column `first`.
@@ -293,8 +307,22 @@ impl TableBuilder {
         }
     }
 
+    /// Counts the rows that were appended, with which a batch may be full.
+    fn count(&mut self, row_count: usize) {
+        self.row_count += row_count;
+        if self.row_count >= BATCH_ROWS {
+            let batch = self.batch();
+            self.full.push(batch);
+        }
+    }
+
     /// The rows collected so far; the builder begins anew.
-    pub(crate) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+    pub(crate) fn finish(&mut self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<> {
+        let last = (self.row_count > 0).then(|| self.batch());
+        std::mem::take(&mut self.full).into_iter().chain(last)
+    }
+
+    fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
         self.row_count = 0;
         self.networks.clear();
         let builders = self.columns.iter_mut().map(|(_, builder)| builder).chain(&mut self.provenance);

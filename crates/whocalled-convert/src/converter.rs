@@ -155,18 +155,19 @@ impl Converter {
         }
     }
 
-    /// The rows collected so far, by table; tables without any are left out.
+    /// The rows collected so far, by table, in batches of some ten thousand; tables without any are left out.
     ///
     /// # Errors
     /// [`Error::Batch`] if Arrow refuses the columns, which would be a defect of this crate.
     pub fn finish(&mut self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let filled = self.tables.iter_mut().filter(|it| it.builder.row_count > 0);
-        filled
-            .map(|TableDecoder { plan, builder, .. }| {
-                let batch = builder.finish().map_err(|source| Error::Batch { table: plan.table, source })?;
-                Ok((plan.table, batch))
+        let of_table = |decoder: &mut TableDecoder| {
+            let table = decoder.plan.table;
+            decoder.builder.finish().map(move |batch| match batch {
+                Ok(batch) => Ok((table, batch)),
+                Err(source) => Err(Error::Batch { table, source }),
             })
-            .collect()
+        };
+        self.tables.iter_mut().flat_map(of_table).collect()
     }
 
     fn index(table: Table) -> usize {

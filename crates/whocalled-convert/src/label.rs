@@ -9,6 +9,9 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
+use crate::column::room;
+use crate::short::are_equal;
+
 /// How many values are found without hashing them whole; a power of two.
 const RECENT: usize = 256;
 /// The code of NULL while building.
@@ -121,7 +124,7 @@ impl LabelBuilder {
     /// Whether that is the code of a text.
     #[inline]
     fn is(&self, code: i32, text: &str) -> bool {
-        self.range(code).is_some_and(|range| self.texts.as_bytes()[range] == *text.as_bytes())
+        self.range(code).is_some_and(|range| are_equal(&self.texts.as_bytes()[range], text.as_bytes()))
     }
 
     /// Where the text of a code is; `None` for [`NULL`].
@@ -148,12 +151,6 @@ impl LabelBuilder {
         let values = if values.is_empty() { StringArray::from(vec![""]) } else { values };
         DictionaryArray::try_new(keys, Arc::new(values))
     }
-}
-
-/// The room to make for a batch after one of that length: the next is mostly about as large, and where one is a little
-/// larger, growing would copy all of it. Pages that are not written to cost nothing.
-pub(crate) fn room(length: usize) -> usize {
-    length + length / 4
 }
 
 /// Where a value is remembered: by its length, its first eight and its last eight bytes.

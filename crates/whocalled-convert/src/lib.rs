@@ -22,6 +22,7 @@ mod frame;
 mod label;
 mod plan;
 mod scan;
+mod short;
 mod template;
 mod time;
 mod value;

@@ -65,6 +65,19 @@ fn reasons(batches: &[(Table, RecordBatch)]) -> Vec<String> {
 }
 
 #[test]
+fn many_rows_come_in_batches_and_in_their_order() {
+    let calls = format!("{CALL}\n").repeat(40_000) + "oops\n" + &format!("{CALL}\n").repeat(2_000);
+    let (converted, batches) = convert(&calls, 1 << 20, false);
+    assert_eq!((converted.row_count, converted.reject_count), (42_000, 1));
+    let row_counts: Vec<usize> =
+        batches.iter().filter(|(table, _)| *table == Table::RequestResponse).map(|(_, it)| it.num_rows()).collect();
+    assert_eq!((row_counts.len(), row_counts.iter().sum::<usize>()), (3, 42_000));
+    let every = CALL.len() + 1;
+    let expected = (0..42_000).map(|row| (row * every + if row < 40_000 { 0 } else { "oops\n".len() }) as i64);
+    assert!(offsets(&batches, Table::RequestResponse).into_iter().eq(expected));
+}
+
+#[test]
 fn pieces_of_any_size_give_the_same_rows_and_position() {
     let text = format!("{CALL}\r\n\n{CALL}\noops\n{CALL}\n{{\"torn");
     let expected = convert(&text, text.len(), false);

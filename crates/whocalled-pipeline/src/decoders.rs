@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use whocalled_convert::{BlobPart, Converted, Converter};
 use whocalled_types::{Limits, Table};
 
@@ -57,7 +59,7 @@ impl Decoders {
         let converters = Arc::new(Mutex::new(converters));
         for _ in 0..thread_count {
             let (queue, converters) = (Arc::clone(&queue), Arc::clone(&converters));
-            tokio::task::spawn_blocking(move || work(&queue, &converters));
+            spawn_blocking(move || work(&queue, &converters));
         }
         Self { jobs, converters }
     }
@@ -72,12 +74,15 @@ impl Decoders {
         converted
     }
 
-    /// The rows decoded so far, by table. No blob is being decoded.
-    pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let mut converters = self.converters.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The rows decoded so far, by table, which every converter puts together on a thread of its own. No blob is
+    /// being decoded.
+    pub(crate) async fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
+        let at_rest = std::mem::take(&mut *self.converters.lock().unwrap_or_else(PoisonError::into_inner));
+        let finish = |mut converter: Converter| spawn_blocking(move || (converter.finish(), converter));
         let mut rows = Vec::new();
-        for converter in converters.iter_mut() {
-            rows.extend(converter.finish()?);
+        for (finished, converter) in try_join_all(at_rest.into_iter().map(finish)).await.map_err(Error::Rows)? {
+            self.converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
+            rows.extend(finished?);
         }
         Ok(rows)
     }

@@ -113,8 +113,8 @@ impl<'a> Preparer<'a> {
     }
 
     /// The rows decoded so far, by table.
-    pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        self.decoders.rows()
+    pub(crate) async fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
+        self.decoders.rows().await
     }
 }
 
