@@ -82,11 +82,12 @@ pub(crate) fn remove(add: &Add, data_change: bool, now: DateTime<Utc>) -> Remove
 }
 
 /// Rows of one table that are to be written, with the same type for each column.
+#[derive(Clone)]
 pub(crate) struct Unwritten {
     pub(crate) layout: Arc<Layout>,
     /// The columns of a file.
     pub(crate) schema: SchemaRef,
-    pub(crate) columns: Vec<Parts>,
+    pub(crate) columns: Vec<Arc<Parts>>,
 }
 
 impl Unwritten {
@@ -109,7 +110,7 @@ impl Unwritten {
             let target = if kept { first.clone() } else { field.data_type().clone() };
             let arrays = arrays.iter().map(|array| convert(&layout.table, array, &target)).collect::<Result<_, _>>()?;
             check_required(layout, field, &arrays)?;
-            columns.push(Parts::new(arrays));
+            columns.push(Arc::new(Parts::new(arrays)));
             fields.push(field.as_ref().clone().with_data_type(target));
         }
         Ok((Self { layout: Arc::clone(layout), schema: Arc::new(Schema::new(fields)), columns }, dates))
@@ -181,17 +182,21 @@ pub(crate) async fn write_rows(
     let layout = Arc::clone(layout);
     let table = layout.table.clone();
     let (unwritten, dates) = blocking(&table, move || Unwritten::new(&layout, rows)).await?;
-    let unwritten = Arc::new(unwritten);
+    let mut unwritten = Some(unwritten);
     let mut written = Vec::new();
     let mut encoded = None;
+    // The largest last, since that of the last frees its columns as they are encoded, for what is decoded meanwhile.
+    let mut dates: Vec<_> = dates.into_iter().collect();
+    dates.sort_by_key(|(_, rows)| rows.len());
     let mut dates = dates.into_iter();
     loop {
         // One file is stored while the next is encoded.
         let next = dates.next();
         let is_last = next.is_none();
+        let of_date = if dates.len() > 0 { unwritten.clone() } else { unwritten.take() };
         let encoding = async {
-            match next {
-                Some((date, rows)) => Ok(Some((date, encode(&unwritten, rows).await?))),
+            match next.zip(of_date) {
+                Some(((date, rows), unwritten)) => Ok(Some((date, encode(unwritten, rows).await?))),
                 None => Ok(None),
             }
         };

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::io;
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, StringArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutPayloadMut;
 use parquet::arrow::ArrowSchemaConverter;
@@ -33,35 +33,45 @@ const CHUNK_ROWS: usize = 16 << 10;
 const LABEL_BYTES_MAX: usize = 1 << 20;
 /// Columns whose values are long, or in which nobody looks for a value by its order.
 const WITHOUT_STATISTICS: [&str; 4] = ["properties", "extra", "record", "file"];
-/// Columns of which nearly every value is different, so that a dictionary only costs.
-const WITHOUT_DICTIONARY: [&str; 2] = ["correlation_id", "extra"];
+/// Columns of which nearly every value is different, so that a dictionary only costs, and how they are written instead:
+/// ids have one length, and of extras it is zstd that finds what they have in common.
+const WITHOUT_DICTIONARY: [(&str, Encoding); 2] =
+    [("correlation_id", Encoding::DELTA_LENGTH_BYTE_ARRAY), ("extra", Encoding::PLAIN)];
 
 /// Encodes rows, in the given order, as a Parquet file. The columns of a row group are encoded side by
-/// side, as many at a time as the runtime has threads.
-pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> Result<Encoded, Error> {
-    let table = &unwritten.layout.table;
-    let failed = |source| Error::Parquet { path: format!("new file of {table}"), source };
+/// side, as many at a time as the runtime has threads; those of the last are freed one by one.
+pub(crate) async fn encode(unwritten: Unwritten, order: Vec<RowIndex>) -> Result<Encoded, Error> {
+    let Unwritten { layout, schema, mut columns } = unwritten;
+    let failed = |source| Error::Parquet { path: format!("new file of {}", layout.table), source };
     let columns_at_a_time = tokio::runtime::Handle::current().metrics().num_workers().max(1);
-    let schema = ArrowSchemaConverter::new().convert(&unwritten.schema).map_err(failed)?;
-    let properties = Arc::new(properties(&unwritten.layout, order.len()));
+    let descriptors = ArrowSchemaConverter::new().convert(&schema).map_err(failed)?;
+    let properties = Arc::new(properties(&layout, order.len()));
     let mut file = File(PutPayloadMut::new().with_block_size(FILE_BLOCK_BYTES));
-    let mut writer = SerializedFileWriter::new(&mut file, schema.root_schema_ptr(), properties).map_err(failed)?;
-    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&unwritten.schema));
+    let mut writer = SerializedFileWriter::new(&mut file, descriptors.root_schema_ptr(), properties).map_err(failed)?;
+    let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
     let order = Arc::new(order);
     for start in (0..order.len()).step_by(ROW_GROUP_ROWS) {
         let group = start..order.len().min(start + ROW_GROUP_ROWS);
+        let of_group = if group.end < order.len() { columns.clone() } else { std::mem::take(&mut columns) };
         let writers = factory.create_column_writers(start / ROW_GROUP_ROWS).map_err(failed)?;
-        let mut columns: Vec<(usize, ArrowColumnWriter)> = writers.into_iter().enumerate().collect();
+        let mut unencoded: Vec<(usize, Column)> = of_group
+            .into_iter()
+            .zip(writers)
+            .enumerate()
+            .map(|(index, (parts, writer))| {
+                let (layout, field) = (Arc::clone(&layout), Arc::clone(&schema.fields()[index]));
+                (index, Column { layout, field, descriptor: descriptors.column(index), parts, writer })
+            })
+            .collect();
         // The longest first: some take ten times as long as others, and no core should be left with such a one
         // when nothing else is to be done.
-        columns.sort_by_key(|(index, _)| Reverse(unwritten.columns[*index].byte_count()));
-        let column = async |(index, writer)| {
-            let (unwritten, order, group) = (Arc::clone(unwritten), Arc::clone(&order), group.clone());
-            let descriptor = schema.column(index);
-            let encoded = blocking(table, move || unwritten.column(index, &descriptor, writer, &order[group]));
+        unencoded.sort_by_cached_key(|(_, column)| Reverse(column.parts.byte_count()));
+        let encode = async |(index, column): (usize, Column)| {
+            let (order, group) = (Arc::clone(&order), group.clone());
+            let encoded = blocking(&layout.table, move || column.encode(&order[group]));
             Ok::<_, Error>((index, encoded.await?))
         };
-        let chunks = stream::iter(columns).map(column).buffer_unordered(columns_at_a_time);
+        let chunks = stream::iter(unencoded).map(encode).buffer_unordered(columns_at_a_time);
         let mut chunks: Vec<(usize, Chunk)> = chunks.try_collect().await?;
         chunks.sort_by_key(|(index, _)| *index);
         let mut rows = writer.next_row_group().map_err(failed)?;
@@ -74,11 +84,11 @@ pub(crate) async fn encode(unwritten: &Arc<Unwritten>, order: Vec<RowIndex>) -> 
     let row_count = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
     if row_count != order.len() as u64 {
         return Err(Error::damaged(
-            table,
+            &layout.table,
             format!("a new Parquet file says it has {row_count} rows where {} were written", order.len()),
         ));
     }
-    let statistics = statistics::of_file(&unwritten.layout, &metadata)?;
+    let statistics = statistics::of_file(&layout, &metadata)?;
     Ok(Encoded { bytes: file.0.freeze(), row_count, statistics })
 }
 
@@ -111,40 +121,43 @@ impl Chunk {
     }
 }
 
-impl Unwritten {
-    /// Encodes one column of those rows.
-    fn column(
-        &self,
-        index: usize,
-        descriptor: &ColumnDescPtr,
-        mut writer: ArrowColumnWriter,
-        rows: &[RowIndex],
-    ) -> Result<Chunk, Error> {
-        let failed = |source| Error::Parquet { path: format!("new file of {}", self.layout.table), source };
-        let (field, parts) = (self.schema.field(index), &self.columns[index]);
-        if let Parts::Labels { values, codes, .. } = parts
-            && self.is_label(field, values)
+/// A column of a row group, to be encoded.
+struct Column {
+    layout: Arc<Layout>,
+    field: FieldRef,
+    descriptor: ColumnDescPtr,
+    parts: Arc<Parts>,
+    writer: ArrowColumnWriter,
+}
+
+impl Column {
+    /// Encodes those rows of it.
+    fn encode(self, rows: &[RowIndex]) -> Result<Chunk, Error> {
+        let Self { layout, field, descriptor, parts, mut writer } = self;
+        let failed = |source| Error::Parquet { path: format!("new file of {}", layout.table), source };
+        if let Parts::Labels { values, codes, .. } = &*parts
+            && is_label(&field, values)
         {
             let codes: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch][*row]).collect();
-            return label_column::encode(descriptor, values, &codes).map(Chunk::Label).map_err(failed);
+            let has_bloom = layout.bloom.contains(field.name());
+            return label_column::encode(&descriptor, values, &codes, has_bloom).map(Chunk::Label).map_err(failed);
         }
         for chunk in rows.chunks(CHUNK_ROWS) {
-            let array = parts.gather(chunk).map_err(|error| Error::arrow(&self.layout.table, error))?;
-            for leaf in compute_leaves(field, &array).map_err(failed)? {
+            let array = parts.gather(chunk).map_err(|error| Error::arrow(&layout.table, error))?;
+            for leaf in compute_leaves(&field, &array).map_err(failed)? {
                 writer.write(&leaf).map_err(failed)?;
             }
         }
         writer.close().map(Chunk::Arrow).map_err(failed)
     }
+}
 
-    /// Whether a column is written from its codes: those with a bloom filter, with long values, or with
-    /// very many, are left to the `parquet` crate, which knows what to do about them.
-    fn is_label(&self, field: &Field, values: &arrow::array::StringArray) -> bool {
-        let plain = !self.layout.bloom.contains(field.name()) && !WITHOUT_STATISTICS.contains(&field.name().as_str());
-        plain
-            && values.value_data().len() + 4 * values.len() <= LABEL_BYTES_MAX
-            && values.iter().flatten().all(|text| text.len() <= statistics::TEXT_BYTES_MAX)
-    }
+/// Whether a column is written from its codes: those with long values, or with very many, are left to the `parquet`
+/// crate, which knows what to do about them.
+fn is_label(field: &Field, values: &StringArray) -> bool {
+    !WITHOUT_STATISTICS.contains(&field.name().as_str())
+        && values.value_data().len() + 4 * values.len() <= LABEL_BYTES_MAX
+        && values.iter().flatten().all(|text| text.len() <= statistics::TEXT_BYTES_MAX)
 }
 
 pub(crate) fn properties(layout: &Layout, row_count: usize) -> WriterProperties {
@@ -156,13 +169,17 @@ pub(crate) fn properties(layout: &Layout, row_count: usize) -> WriterProperties 
         .set_statistics_truncate_length(Some(statistics::TEXT_BYTES_MAX));
     for field in layout.file_schema().fields() {
         let path = ColumnPath::from(field.name().as_str());
-        if matches!(field.data_type(), DataType::Timestamp(..)) || field.name() == "blob_offset" {
+        if matches!(field.data_type(), DataType::Timestamp(..) | DataType::Int64) {
+            // What the encoding leaves, zstd makes no smaller.
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+                .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
         }
-        if WITHOUT_DICTIONARY.contains(&field.name().as_str()) {
-            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        if let Some((_, encoding)) = WITHOUT_DICTIONARY.iter().find(|(name, _)| name == field.name()) {
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), *encoding);
         }
         if WITHOUT_STATISTICS.contains(&field.name().as_str()) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::{cast, interleave};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 
 /// One row of several batches: which batch, and which row of it.
@@ -14,65 +14,90 @@ pub(crate) type RowIndex = (usize, usize);
 
 /// What rows are sorted by: numbers that are in the order of the values they stand for.
 pub(crate) struct SortKeys {
-    column_count: usize,
+    columns: Vec<SortColumn>,
+}
+
+/// A column of keys.
+struct SortColumn {
     /// The keys of a batch, row by row.
     batches: Vec<Vec<i64>>,
+    lowest: i64,
+    /// How many bits tell its keys apart.
+    bit_count: u32,
 }
 
 impl SortKeys {
     /// The keys of all rows by the named columns; NULL comes first.
     pub(crate) fn of(batches: &[RecordBatch], sort_by: &[String]) -> Result<Self, ArrowError> {
-        let mut keys: Vec<Vec<i64>> =
-            batches.iter().map(|batch| vec![i64::MIN; batch.num_rows() * sort_by.len()]).collect();
-        for (place, name) in sort_by.iter().enumerate() {
+        let columns = sort_by.iter().map(|name| {
             let columns: Vec<ArrayRef> = batches
                 .iter()
                 .map(|batch| Ok(Arc::clone(batch.column(batch.schema().index_of(name)?))))
                 .collect::<Result<_, ArrowError>>()?;
-            for (ranks, keys) in ranks(&columns)?.into_iter().zip(&mut keys) {
-                for (row, rank) in ranks.iter().enumerate() {
-                    keys[row * sort_by.len() + place] = rank.unwrap_or(i64::MIN);
-                }
-            }
-        }
-        Ok(Self { column_count: sort_by.len(), batches: keys })
+            Ok(SortColumn::new(ranks(&columns)?))
+        });
+        Ok(Self { columns: columns.collect::<Result<_, ArrowError>>()? })
     }
 
     /// Sorts rows by their keys. Rows with the same key stay as they came.
     pub(crate) fn sort(&self, rows: &mut [RowIndex]) {
-        let count = self.column_count;
-        let key = |(batch, row): RowIndex| &self.batches[batch][row * count..(row + 1) * count];
-        match count {
-            0 => {}
-            // As the rows of nearly every table are sorted: with the keys beside them no comparison looks elsewhere.
-            2 => {
-                let mut keyed: Vec<([i64; 2], RowIndex)> =
-                    rows.iter().map(|row| ([key(*row)[0], key(*row)[1]], *row)).collect();
-                keyed.sort_by_key(|(key, _)| *key);
-                rows.iter_mut().zip(keyed).for_each(|(row, (_, sorted))| *row = sorted);
-            }
-            _ => rows.sort_by(|left, right| key(*left).cmp(key(*right))),
+        let bit_count: u32 = self.columns.iter().map(|column| column.bit_count).sum();
+        if bit_count > u64::BITS || u32::try_from(rows.len()).is_err() {
+            rows.sort_by(|left, right| self.keys(*left).cmp(self.keys(*right)));
+            return;
         }
+        // Nearly always the keys fit into one number, with the row's place below them.
+        let packed = |row: RowIndex| {
+            self.columns.iter().fold(0, |key: u128, column| key << column.bit_count | u128::from(column.above(row)))
+        };
+        let mut keyed: Vec<u128> =
+            rows.iter().zip(0_u128..).map(|(row, place)| packed(*row) << u32::BITS | place).collect();
+        keyed.sort_unstable();
+        let unsorted = rows.to_vec();
+        for (row, key) in rows.iter_mut().zip(keyed) {
+            let place = usize::try_from(key & u128::from(u32::MAX)).unwrap_or(usize::MAX);
+            *row = unsorted[place];
+        }
+    }
+
+    fn keys(&self, (batch, row): RowIndex) -> impl Iterator<Item = i64> {
+        self.columns.iter().map(move |column| column.batches[batch][row])
     }
 }
 
-/// The values of a column as numbers in the same order.
-fn ranks(columns: &[ArrayRef]) -> Result<Vec<Int64Array>, ArrowError> {
+impl SortColumn {
+    fn new(batches: Vec<Vec<i64>>) -> Self {
+        let lowest = batches.iter().flatten().min().copied().unwrap_or(0);
+        let highest = batches.iter().flatten().max().copied().unwrap_or(0);
+        Self { batches, lowest, bit_count: u64::BITS - highest.abs_diff(lowest).leading_zeros() }
+    }
+
+    /// How far a row's key is above the lowest.
+    fn above(&self, (batch, row): RowIndex) -> u64 {
+        self.batches[batch][row].abs_diff(self.lowest)
+    }
+}
+
+/// The values of a column as numbers in the same order; that of NULL is the lowest.
+fn ranks(columns: &[ArrayRef]) -> Result<Vec<Vec<i64>>, ArrowError> {
     let is_text =
         columns.first().is_some_and(|column| matches!(column.data_type(), DataType::Utf8 | DataType::Dictionary(..)));
     if !is_text {
         // Instants, dates and integers are numbers already.
-        return columns.iter().map(|column| Ok(cast(column, &DataType::Int64)?.as_primitive().clone())).collect();
+        let numbers = |column: &ArrayRef| {
+            let numbers = cast(column, &DataType::Int64)?;
+            let numbers = numbers.as_primitive::<Int64Type>();
+            Ok(match numbers.null_count() {
+                0 => numbers.values().to_vec(),
+                _ => numbers.iter().map(|number| number.unwrap_or(i64::MIN)).collect(),
+            })
+        };
+        return columns.iter().map(numbers).collect();
     }
     let columns = columns.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
     let texts: BTreeSet<&str> = columns.iter().flat_map(|column| values(column).iter().flatten()).collect();
     let ranks: BTreeMap<&str, i64> = texts.into_iter().zip(0..).collect();
-    let ranked = columns.iter().map(|column| {
-        let ranks: Vec<Option<i64>> =
-            values(column).iter().map(|text| text.and_then(|text| ranks.get(text).copied())).collect();
-        codes(column).map(|code| code.and_then(|code| ranks[code])).collect()
-    });
-    Ok(ranked.collect())
+    Ok(columns.iter().map(|column| by_code(column, -1, |text| ranks.get(text).copied())).collect())
 }
 
 /// A column of text with its distinct values apart.
@@ -84,8 +109,17 @@ fn values(column: &ArrayRef) -> &StringArray {
     column.as_dictionary::<Int32Type>().values().as_string()
 }
 
-fn codes(column: &ArrayRef) -> impl Iterator<Item = Option<usize>> {
-    column.as_dictionary::<Int32Type>().keys().iter().map(|code| code.and_then(|code| usize::try_from(code).ok()))
+/// What each row's text is in other words, which are looked up once for a distinct value; `null` for NULL, and for what has none.
+fn by_code<T: Copy>(column: &ArrayRef, null: T, of: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    let words: Vec<T> = values(column).iter().map(|text| text.and_then(&of).unwrap_or(null)).collect();
+    let word = |code: &i32| usize::try_from(*code).ok().and_then(|code| words.get(code).copied()).unwrap_or(null);
+    let keys = column.as_dictionary::<Int32Type>().keys();
+    match keys.nulls() {
+        None => keys.values().iter().map(word).collect(),
+        Some(valid) => {
+            keys.values().iter().zip(valid).map(|(code, valid)| if valid { word(code) } else { null }).collect()
+        }
+    }
 }
 
 /// Columns of the same name and type of several batches.
@@ -113,13 +147,7 @@ impl Parts {
         }
         let texts: BTreeSet<&str> = columns.iter().flat_map(used).collect();
         let ranks: BTreeMap<&str, i32> = texts.iter().copied().zip(0..).collect();
-        let codes = columns.iter().map(|column| {
-            let ranks: Vec<i32> = values(column)
-                .iter()
-                .map(|text| text.and_then(|it| ranks.get(it).copied()).unwrap_or(NULL_CODE))
-                .collect();
-            codes(column).map(|code| code.map_or(NULL_CODE, |code| ranks[code])).collect()
-        });
+        let codes = columns.iter().map(|column| by_code(column, NULL_CODE, |text| ranks.get(text).copied()));
         let codes = codes.collect();
         let has_nulls = columns.iter().any(|column| column.logical_null_count() > 0);
         Self::Labels { values: Arc::new(texts.into_iter().map(Some).collect()), codes, has_nulls }
@@ -155,7 +183,60 @@ impl Parts {
 
 /// The distinct values of a column that some row has.
 fn used(column: &ArrayRef) -> impl Iterator<Item = &str> {
+    let keys = column.as_dictionary::<Int32Type>().keys();
     let mut used = vec![false; values(column).len()];
-    codes(column).flatten().for_each(|code| used[code] = true);
+    let mut mark = |code: i32| {
+        if let Some(used) = usize::try_from(code).ok().and_then(|code| used.get_mut(code)) {
+            *used = true;
+        }
+    };
+    match keys.null_count() {
+        0 => keys.values().iter().copied().for_each(&mut mark),
+        _ => keys.iter().flatten().for_each(&mut mark),
+    }
     values(column).iter().zip(used).filter_map(|(text, used)| text.filter(|_| used))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    /// Sorts the rows of two batches by a text and a number, and compares with sorting the values themselves.
+    #[track_caller]
+    fn check(rows: &[(Option<&str>, Option<i64>)]) {
+        let (first, second) = rows.split_at(rows.len() / 2);
+        let batch = |rows: &[(Option<&str>, Option<i64>)]| {
+            let texts: StringArray = rows.iter().map(|row| row.0).collect();
+            let numbers: Int64Array = rows.iter().map(|row| row.1).collect();
+            RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef), ("number", Arc::new(numbers))]).unwrap()
+        };
+        let keys = SortKeys::of(&[batch(first), batch(second)], &["text".to_owned(), "number".to_owned()]).unwrap();
+        let places = |batch: usize, count: usize| (0..count).map(move |row| (batch, row));
+        let mut sorted: Vec<RowIndex> = places(0, first.len()).chain(places(1, second.len())).collect();
+        let mut expected = sorted.clone();
+        expected.sort_by_key(|(batch, row)| rows[batch * first.len() + row]);
+        keys.sort(&mut sorted);
+        assert_eq!(sorted, expected);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_their_values_and_then_as_they_came() {
+        let texts = ["b", "a", "c", "aa"];
+        let rows: Vec<_> =
+            (0..200_usize).map(|row| (Some(texts[row * 7 % 4]), Some(row as i64 * 37 % 11 - 5))).collect();
+        check(&rows);
+        check(&[]);
+    }
+
+    #[test]
+    fn nulls_come_first_and_keys_too_far_apart_for_one_number_are_compared() {
+        let texts = [Some("b"), None, Some("a")];
+        let numbers = [Some(i64::MAX), None, Some(0), Some(-1), Some(i64::MIN + 1)];
+        let rows: Vec<_> = (0..60_usize).map(|row| (texts[row % 3], numbers[row * 7 % 5])).collect();
+        check(&rows);
+        let without_far: Vec<_> = rows.iter().map(|row| (row.0, Some(1))).collect();
+        check(&without_far);
+    }
 }

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use arrow::array::{Array, StringArray};
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, EncodingMask, PageType, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::properties::DEFAULT_BLOOM_FILTER_FPP;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
@@ -32,9 +34,16 @@ pub(crate) struct LabelChunk {
     pub(crate) close: ColumnCloseResult,
 }
 
-/// Encodes rows as codes into `values`, which are distinct and sorted.
-pub(crate) fn encode(descriptor: &ColumnDescPtr, values: &StringArray, codes: &[i32]) -> Result<LabelChunk> {
+/// Encodes rows as codes into `values`, which are distinct and sorted, with a Bloom filter of those that occur if
+/// `has_bloom`.
+pub(crate) fn encode(
+    descriptor: &ColumnDescPtr,
+    values: &StringArray,
+    codes: &[i32],
+    has_bloom: bool,
+) -> Result<LabelChunk> {
     let (dense, used) = dense(values.len(), codes);
+    let bloom_filter = if has_bloom { Some(bloom_filter(used.iter().map(|code| values.value(*code)))?) } else { None };
     let mut chunk = Chunk {
         pages: Pages {
             sink: TrackedWrite::new(Vec::new()),
@@ -47,12 +56,10 @@ pub(crate) fn encode(descriptor: &ColumnDescPtr, values: &StringArray, codes: &[
         is_optional: descriptor.max_def_level() > 0,
     };
     chunk.dictionary(values, &used)?;
-    let mut bounds: Option<(i32, i32)> = None;
+    let mut bounds: Option<(u32, u32)> = None;
     let mut ordered = true;
     for page in codes.chunks(PAGE_ROWS) {
-        let page: Vec<i32> =
-            page.iter().map(|code| if *code == NULL_CODE { NULL_CODE } else { dense[index(*code)] }).collect();
-        let of_page = chunk.data(&page, |code| values.value(used[index(code)]))?;
+        let of_page = chunk.data(page, &dense, |code| values.value(used[code as usize]))?;
         let Some((low, high)) = of_page else {
             ordered = false;
             continue;
@@ -61,7 +68,7 @@ pub(crate) fn encode(descriptor: &ColumnDescPtr, values: &StringArray, codes: &[
         bounds = Some(bounds.map_or((low, high), |(lowest, highest)| (lowest.min(low), highest.max(high))));
     }
     let null_count = codes.iter().filter(|code| **code == NULL_CODE).count();
-    let text = |code: i32| ByteArray::from(values.value(used[index(code)]));
+    let text = |code: u32| ByteArray::from(values.value(used[code as usize]));
     let statistics = ValueStatistics::new(
         bounds.map(|it| text(it.0)),
         bounds.map(|it| text(it.1)),
@@ -72,21 +79,33 @@ pub(crate) fn encode(descriptor: &ColumnDescPtr, values: &StringArray, codes: &[
     if ordered {
         chunk.column_index.set_boundary_order(BoundaryOrder::ASCENDING);
     }
-    chunk.close(descriptor, codes.len(), Statistics::ByteArray(statistics))
+    chunk.close(descriptor, codes.len(), Statistics::ByteArray(statistics), bloom_filter)
+}
+
+/// A filter of distinct values, as large as they need.
+fn bloom_filter<'v>(values: impl ExactSizeIterator<Item = &'v str>) -> Result<Sbbf> {
+    let mut filter = Sbbf::new_with_ndv_fpp(values.len() as u64, DEFAULT_BLOOM_FILTER_FPP)?;
+    values.for_each(|value| filter.insert(value));
+    Ok(filter)
 }
 
 /// For each code its place among those that occur, and the other way round.
-fn dense(value_count: usize, codes: &[i32]) -> (Vec<i32>, Vec<usize>) {
-    let mut dense = vec![NULL_CODE; value_count];
-    codes.iter().filter(|code| **code != NULL_CODE).for_each(|code| dense[index(*code)] = 0);
-    let used: Vec<usize> = (0..value_count).filter(|code| dense[*code] != NULL_CODE).collect();
+fn dense(value_count: usize, codes: &[i32]) -> (Vec<u32>, Vec<usize>) {
+    let mut occurs = vec![false; value_count];
+    for code in codes {
+        if let Some(occurs) = occurs.get_mut(index(*code)) {
+            *occurs = true;
+        }
+    }
+    let used: Vec<usize> = (0..value_count).filter(|code| occurs[*code]).collect();
+    let mut dense = vec![0; value_count];
     for (place, code) in (0..).zip(&used) {
         dense[*code] = place;
     }
     (dense, used)
 }
 
-/// Codes are not negative, once NULL is left out.
+/// Where the value of a code is; nowhere for NULL.
 fn index(code: i32) -> usize {
     usize::try_from(code).unwrap_or(usize::MAX)
 }
@@ -119,15 +138,22 @@ impl Chunk {
         self.pages.write(&plain, page).map(drop)
     }
 
-    /// A page of rows; the lowest and the highest code of them.
-    fn data<'v>(&mut self, page: &[i32], text: impl Fn(i32) -> &'v str) -> Result<Option<(i32, i32)>> {
-        let codes: Vec<u32> = page.iter().filter_map(|code| u32::try_from(*code).ok()).collect();
+    /// A page of rows; the lowest and the highest code of them, among those that occur.
+    fn data<'v>(&mut self, page: &[i32], dense: &[u32], text: impl Fn(u32) -> &'v str) -> Result<Option<(u32, u32)>> {
+        let codes: Vec<u32> = if page.contains(&NULL_CODE) {
+            page.iter().filter_map(|code| dense.get(index(*code)).copied()).collect()
+        } else {
+            page.iter().map(|code| dense[index(*code)]).collect()
+        };
         let null_count = page.len() - codes.len();
         let mut plain = Vec::new();
         if self.is_optional {
             let mut levels = Vec::new();
-            let present: Vec<u32> = page.iter().map(|code| u32::from(*code != NULL_CODE)).collect();
-            hybrid(&present, 1, &mut levels);
+            if null_count == 0 {
+                run(1, page.len(), 1, &mut levels);
+            } else {
+                hybrid(&page.iter().map(|code| u32::from(*code != NULL_CODE)).collect::<Vec<_>>(), 1, &mut levels);
+            }
             plain.extend_from_slice(&length(levels.len())?.to_le_bytes());
             plain.extend_from_slice(&levels);
         }
@@ -145,15 +171,20 @@ impl Chunk {
         self.offset_index.append_row_count(i64::from(num_values));
         let (offset, size) = (signed(written.offset)?, i32::try_from(written.compressed_size).map_err(too_large)?);
         self.offset_index.append_offset_and_size(offset, size);
-        let bounds = page.iter().copied().filter(|code| *code != NULL_CODE);
-        let bounds = bounds.clone().min().zip(bounds.max());
-        let bytes = |code: i32| text(code).as_bytes().to_vec();
+        let bounds = codes.iter().min().copied().zip(codes.iter().max().copied());
+        let bytes = |code: u32| text(code).as_bytes().to_vec();
         let (low, high) = bounds.map_or_else(Default::default, |(low, high)| (bytes(low), bytes(high)));
         self.column_index.append(bounds.is_none(), low, high, signed(null_count as u64)?);
         Ok(bounds)
     }
 
-    fn close(self, descriptor: &ColumnDescPtr, row_count: usize, statistics: Statistics) -> Result<LabelChunk> {
+    fn close(
+        self,
+        descriptor: &ColumnDescPtr,
+        row_count: usize,
+        statistics: Statistics,
+        bloom_filter: Option<Sbbf>,
+    ) -> Result<LabelChunk> {
         let Pages { sink, written, .. } = self.pages;
         let total = |bytes: fn(&PageWriteSpec) -> usize| signed(written.iter().map(bytes).sum::<usize>() as u64);
         let count = |page_type, encoding, pages: usize| -> Result<PageEncodingStats> {
@@ -181,7 +212,7 @@ impl Chunk {
             bytes_written: bytes.len() as u64,
             rows_written: row_count as u64,
             metadata,
-            bloom_filter: None,
+            bloom_filter,
             column_index: Some(self.column_index.build()?),
             offset_index: Some(self.offset_index.build()),
         };
@@ -206,27 +237,32 @@ impl Pages {
     }
 }
 
-/// Appends numbers of `width` bits in the RLE/bit-packing hybrid encoding: runs of eight or more of the
-/// same as such, and what lies between them packed in groups of eight.
+/// How many numbers are packed together.
+const GROUP: usize = 8;
+
+/// Appends numbers of `width` bits in the RLE/bit-packing hybrid encoding: groups of eight that are all the same
+/// as a run, together with what follows of it, and what lies between runs packed.
 fn hybrid(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
-    let mut packed_from = 0;
-    let mut at = 0;
-    while at < numbers.len() {
-        let run = numbers[at..].iter().take_while(|it| **it == numbers[at]).count();
-        // A packed stretch that is followed by anything else holds whole groups, so it takes from the run
-        // what its last group lacks.
-        let lacking = (8 - (at - packed_from) % 8) % 8;
-        if run < lacking + 8 {
-            at += run;
+    let (mut packed_from, mut at) = (0, 0);
+    while let Some(group) = numbers[at..].first_chunk::<GROUP>() {
+        let first = group[0];
+        if group.iter().fold(0, |differing, number| differing | (number ^ first)) != 0 {
+            at += GROUP;
             continue;
         }
-        pack(&numbers[packed_from..at + lacking], width, out);
-        varint((run - lacking) << 1, out);
-        out.extend_from_slice(&numbers[at].to_le_bytes()[..usize::from(width.div_ceil(8))]);
-        at += run;
+        pack(&numbers[packed_from..at], width, out);
+        let length = GROUP + numbers[at + GROUP..].iter().take_while(|it| **it == first).count();
+        run(first, length, width, out);
+        at += length;
         packed_from = at;
     }
     pack(&numbers[packed_from..], width, out);
+}
+
+/// Appends a number so many times.
+fn run(number: u32, length: usize, width: u8, out: &mut Vec<u8>) {
+    varint(length << 1, out);
+    out.extend_from_slice(&number.to_le_bytes()[..usize::from(width.div_ceil(8))]);
 }
 
 /// Appends one bit-packed stretch; its last group is filled up with zeros.
@@ -234,19 +270,22 @@ fn pack(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
     if numbers.is_empty() {
         return;
     }
-    varint(numbers.len().div_ceil(8) << 1 | 1, out);
-    for group in numbers.chunks(8) {
-        let (mut bits, mut bit_count) = (0_u64, 0);
-        for place in 0..8 {
-            bits |= u64::from(group.get(place).copied().unwrap_or(0)) << bit_count;
-            bit_count += width;
-            while bit_count >= 8 {
-                out.push(bits.to_le_bytes()[0]);
-                bits >>= 8;
-                bit_count -= 8;
-            }
+    let group_count = numbers.len().div_ceil(GROUP);
+    varint(group_count << 1 | 1, out);
+    let zeros = std::iter::repeat_n(0, group_count * GROUP - numbers.len());
+    let (mut bits, mut bit_count) = (0_u64, 0);
+    numbers.iter().copied().chain(zeros).for_each(|number| {
+        bits |= u64::from(number) << bit_count;
+        bit_count += width;
+        if bit_count >= 32 {
+            let [a, b, c, d, ..] = bits.to_le_bytes();
+            out.extend_from_slice(&[a, b, c, d]);
+            bits >>= 32;
+            bit_count -= 32;
         }
-    }
+    });
+    // A group takes whole bytes.
+    out.extend_from_slice(&bits.to_le_bytes()[..usize::from(bit_count / 8)]);
 }
 
 fn varint(mut number: usize, out: &mut Vec<u8>) {
@@ -288,13 +327,18 @@ mod tests {
         let properties = Arc::new(WriterProperties::new());
         let mut writer = SerializedFileWriter::new(&mut file, Arc::new(schema.unwrap()), properties).unwrap();
         let descriptor = writer.schema_descr().column(0);
-        let chunk = encode(&descriptor, &values.iter().map(Some).collect(), codes).unwrap();
+        let chunk = encode(&descriptor, &values.iter().map(Some).collect(), codes, true).unwrap();
         let mut rows = writer.next_row_group().unwrap();
         rows.append_column(&chunk.bytes, chunk.close).unwrap();
         rows.close().unwrap();
         writer.close().unwrap();
 
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+        let filter = reader.get_row_group_column_bloom_filter(0, 0).unwrap().unwrap();
+        assert!(
+            codes.iter().filter(|code| **code != NULL_CODE).all(|code| filter.check(values[index(*code)].as_str()))
+        );
+        assert!((0..1000).filter(|other| filter.check(format!("no value {other}").as_str())).count() < 150);
         let statistics = reader.metadata().row_group(0).column(0).statistics().cloned().unwrap();
         let used = || codes.iter().filter(|code| **code != NULL_CODE).map(|code| values[index(*code)].as_bytes());
         assert_eq!((statistics.min_bytes_opt(), statistics.max_bytes_opt()), (used().min(), used().max()));
@@ -322,6 +366,12 @@ mod tests {
                 .collect();
             check(&values, &with_nulls, true);
         }
+    }
+
+    #[test]
+    fn codes_of_more_than_two_bytes_come_back() {
+        let values: Vec<String> = (0..70_000).map(|code| format!("{code:05}")).collect();
+        check(&values, &(0..70_000).rev().collect::<Vec<_>>(), true);
     }
 
     #[test]
