@@ -124,7 +124,7 @@ fn by_code<T: Copy>(column: &ArrayRef, null: T, of: impl Fn(&str) -> Option<T>) 
 
 /// Columns of the same name and type of several batches.
 pub(crate) enum Parts {
-    /// Dictionary-encoded text: the distinct values of all batches in their order, and for each batch
+    /// Dictionary-encoded text: the distinct values of all batches in their order, used or not, and for each batch
     /// its rows' codes among them; `NULL_CODE` for NULL.
     Labels {
         values: Arc<StringArray>,
@@ -145,7 +145,7 @@ impl Parts {
         if !columns.iter().all(is_label) {
             return Self::Plain(columns);
         }
-        let texts: BTreeSet<&str> = columns.iter().flat_map(used).collect();
+        let texts: BTreeSet<&str> = columns.iter().flat_map(|column| values(column).iter().flatten()).collect();
         let ranks: BTreeMap<&str, i32> = texts.iter().copied().zip(0..).collect();
         let codes = columns.iter().map(|column| by_code(column, NULL_CODE, |text| ranks.get(text).copied()));
         let codes = codes.collect();
@@ -179,22 +179,6 @@ impl Parts {
             }
         }
     }
-}
-
-/// The distinct values of a column that some row has.
-fn used(column: &ArrayRef) -> impl Iterator<Item = &str> {
-    let keys = column.as_dictionary::<Int32Type>().keys();
-    let mut used = vec![false; values(column).len()];
-    let mut mark = |code: i32| {
-        if let Some(used) = usize::try_from(code).ok().and_then(|code| used.get_mut(code)) {
-            *used = true;
-        }
-    };
-    match keys.null_count() {
-        0 => keys.values().iter().copied().for_each(&mut mark),
-        _ => keys.iter().flatten().for_each(&mut mark),
-    }
-    values(column).iter().zip(used).filter_map(|(text, used)| text.filter(|_| used))
 }
 
 #[cfg(test)]
