@@ -138,7 +138,7 @@ impl Column {
         if let Parts::Labels { values, codes, .. } = &*parts
             && is_label(&field, values)
         {
-            let codes: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch][*row]).collect();
+            let codes: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch].of(*row)).collect();
             let has_bloom = layout.bloom.contains(field.name());
             return label_column::encode(&descriptor, values, &codes, has_bloom).map(Chunk::Label).map_err(failed);
         }

@@ -95,9 +95,8 @@ fn ranks(columns: &[ArrayRef]) -> Result<Vec<Vec<i64>>, ArrowError> {
         return columns.iter().map(numbers).collect();
     }
     let columns = columns.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
-    let texts: BTreeSet<&str> = columns.iter().flat_map(|column| values(column).iter().flatten()).collect();
-    let ranks: BTreeMap<&str, i64> = texts.into_iter().zip(0..).collect();
-    Ok(columns.iter().map(|column| by_code(column, -1, |text| ranks.get(text).copied())).collect())
+    let (_, codes) = codes(&columns);
+    Ok(codes.iter().map(|codes| (0..codes.keys.len()).map(|row| codes.of(row).into()).collect()).collect())
 }
 
 /// A column of text with its distinct values apart.
@@ -109,26 +108,26 @@ fn values(column: &ArrayRef) -> &StringArray {
     column.as_dictionary::<Int32Type>().values().as_string()
 }
 
-/// What each row's text is in other words, which are looked up once for a distinct value; `null` for NULL, and for what has none.
-fn by_code<T: Copy>(column: &ArrayRef, null: T, of: impl Fn(&str) -> Option<T>) -> Vec<T> {
-    let words: Vec<T> = values(column).iter().map(|text| text.and_then(&of).unwrap_or(null)).collect();
-    let word = |code: &i32| usize::try_from(*code).ok().and_then(|code| words.get(code).copied()).unwrap_or(null);
-    let keys = column.as_dictionary::<Int32Type>().keys();
-    match keys.nulls() {
-        None => keys.values().iter().map(word).collect(),
-        Some(valid) => {
-            keys.values().iter().zip(valid).map(|(code, valid)| if valid { word(code) } else { null }).collect()
-        }
-    }
+/// The distinct values of all columns in their order, used or not, and the codes of each column among them.
+fn codes(columns: &[ArrayRef]) -> (StringArray, Vec<Codes>) {
+    let texts: BTreeSet<&str> = columns.iter().flat_map(|column| values(column).iter().flatten()).collect();
+    let ranks: BTreeMap<&str, i32> = texts.iter().copied().zip(0..).collect();
+    let rank = |text: Option<&str>| text.and_then(|text| ranks.get(text).copied()).unwrap_or(NULL_CODE);
+    let codes = columns.iter().map(|column| Codes {
+        keys: column.as_dictionary::<Int32Type>().keys().clone(),
+        ranks: values(column).iter().map(rank).collect(),
+    });
+    let codes = codes.collect();
+    (texts.into_iter().map(Some).collect(), codes)
 }
 
 /// Columns of the same name and type of several batches.
 pub(crate) enum Parts {
-    /// Dictionary-encoded text: the distinct values of all batches in their order, used or not, and for each batch
-    /// its rows' codes among them; `NULL_CODE` for NULL.
+    /// Dictionary-encoded text: the distinct values of all batches in their order, used or not, and the codes of each
+    /// batch.
     Labels {
         values: Arc<StringArray>,
-        codes: Vec<Vec<i32>>,
+        codes: Vec<Codes>,
         has_nulls: bool,
     },
     Plain(Vec<ArrayRef>),
@@ -136,6 +135,25 @@ pub(crate) enum Parts {
 
 /// Stands for NULL among codes.
 pub(crate) const NULL_CODE: i32 = -1;
+
+/// The codes of a column's rows among the values of all.
+pub(crate) struct Codes {
+    /// The column's own codes.
+    keys: PrimitiveArray<Int32Type>,
+    /// What each of them is among all values.
+    ranks: Vec<i32>,
+}
+
+impl Codes {
+    /// The code of a row; [`NULL_CODE`] for NULL.
+    #[inline]
+    pub(crate) fn of(&self, row: usize) -> i32 {
+        if self.keys.is_null(row) {
+            return NULL_CODE;
+        }
+        usize::try_from(self.keys.values()[row]).map_or(NULL_CODE, |code| self.ranks[code])
+    }
+}
 
 impl Parts {
     pub(crate) fn new(columns: Vec<ArrayRef>) -> Self {
@@ -145,18 +163,15 @@ impl Parts {
         if !columns.iter().all(is_label) {
             return Self::Plain(columns);
         }
-        let texts: BTreeSet<&str> = columns.iter().flat_map(|column| values(column).iter().flatten()).collect();
-        let ranks: BTreeMap<&str, i32> = texts.iter().copied().zip(0..).collect();
-        let codes = columns.iter().map(|column| by_code(column, NULL_CODE, |text| ranks.get(text).copied()));
-        let codes = codes.collect();
+        let (values, codes) = codes(&columns);
         let has_nulls = columns.iter().any(|column| column.logical_null_count() > 0);
-        Self::Labels { values: Arc::new(texts.into_iter().map(Some).collect()), codes, has_nulls }
+        Self::Labels { values: Arc::new(values), codes, has_nulls }
     }
 
     /// How many bytes the rows take, about.
     pub(crate) fn byte_count(&self) -> usize {
         match self {
-            Self::Labels { codes, .. } => codes.iter().map(|codes| size_of_val(codes.as_slice())).sum(),
+            Self::Labels { codes, .. } => codes.iter().map(|codes| size_of_val(codes.keys.values().as_ref())).sum(),
             Self::Plain(columns) => columns.iter().map(|column| column.get_array_memory_size()).sum(),
         }
     }
@@ -169,7 +184,7 @@ impl Parts {
                 interleave(&columns, rows)
             }
             Self::Labels { values, codes, has_nulls } => {
-                let mut gathered: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch][*row]).collect();
+                let mut gathered: Vec<i32> = rows.iter().map(|(batch, row)| codes[*batch].of(*row)).collect();
                 let nulls = has_nulls.then(|| gathered.iter().map(|code| *code != NULL_CODE).collect::<NullBuffer>());
                 if nulls.is_some() {
                     gathered.iter_mut().for_each(|code| *code = (*code).max(0));
