@@ -147,7 +147,6 @@ fn of_pipeline(error: &PipelineError) -> Exit {
         PipelineError::Unbalanced { .. } => Exit::Unbalanced,
         PipelineError::Convert(_)
         | PipelineError::Decoder { .. }
-        | PipelineError::Rows(_)
         | PipelineError::Receipt { .. }
         | PipelineError::Name { .. }
         | PipelineError::File { .. } => Exit::Failure,

@@ -12,29 +12,18 @@ use crate::value::Value;
 /// How many rows are read before they are appended. A block of calls and their records fit into a core's
 /// second-level cache.
 pub(crate) const ROWS_MAX: usize = 56;
+/// With how many rows a record batch is full: few enough that its columns hardly have to move while they grow, and that
+/// the memory of one fits the next.
+pub(crate) const BATCH_ROWS: usize = 16 << 10;
 
-/// A value whose text is in the text that all rows of a block were read from.
-pub(crate) type Cell = Value<Extent>;
-
-/// Where a text begins and ends. Half the size of a range, since blocks are to stay in the cache.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Extent {
-    start: u32,
-    end: u32,
+/// The room to make for the rows of a record batch after one of that length: the next is mostly about as large, and where
+/// one is a little larger, growing would copy all of it. Pages that are not written to cost nothing.
+pub(crate) fn room(row_count: usize) -> usize {
+    (row_count + row_count / 4).min(BATCH_ROWS + ROWS_MAX)
 }
 
-impl Extent {
-    /// `None` beyond 4 GiB.
-    #[inline]
-    pub(crate) fn new(start: usize, end: usize) -> Option<Self> {
-        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
-    }
-
-    #[inline]
-    pub(crate) fn of(self, text: &str) -> &str {
-        &text[self.start as usize..self.end as usize]
-    }
-}
+/// A value whose text is that range of the text that all rows of a block were read from.
+pub(crate) type Cell = Value<(usize, usize)>;
 
 /// Rows of one table, of records of one resource.
 #[derive(Default)]
@@ -107,16 +96,16 @@ impl Block {
     }
 
     /// Fills a slot of the row being read. False where another value has filled it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn put(&mut self, slot: usize, value: Cell, text: &str) -> bool {
         let cell = &mut self.cells[slot * ROWS_MAX + self.row_count];
-        let before = *cell;
-        *cell = value;
-        if matches!(before, Cell::Null) {
+        if matches!(cell, Cell::Null) {
+            *cell = value;
             self.filled[slot] = true;
             return true;
         }
-        is_same(&before, cell, text)
+        let resolve = |cell: Cell| cell.map_text(|(start, end)| &text[start..end]);
+        resolve(*cell) == resolve(value)
     }
 
     /// Adds a field to the row's `extra`; its key comes with quotes and the colon.
@@ -134,7 +123,7 @@ impl Block {
 
     /// What the row being read says of its category and its resource.
     pub(crate) fn says<'t>(&self, plan: &Plan, text: &'t str) -> (Option<&'t str>, Option<&'t str>) {
-        let said = |slot: Option<usize>| slot.and_then(|it| self.get(it).text()).map(|extent| extent.of(text));
+        let said = |slot: Option<usize>| slot.and_then(|it| self.get(it).text()).map(|(start, end)| &text[start..end]);
         (said(plan.category), said(plan.resource_id))
     }
 
@@ -193,11 +182,4 @@ impl Block {
         self.offsets.clear();
         self.row_count = 0;
     }
-}
-
-/// Whether two cells have the same value.
-#[inline(never)]
-fn is_same(one: &Cell, other: &Cell, text: &str) -> bool {
-    let resolve = |cell: &Cell| cell.map_text(|extent| extent.of(text));
-    resolve(one) == resolve(other)
 }

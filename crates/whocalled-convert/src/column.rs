@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use whocalled_types::Table;
 
-use crate::block::{self, Block, Cell};
+use crate::block::{BATCH_ROWS, Block, Cell, room};
 use crate::canonical::{ip_prefix, is_canonical_guid, push_guid, push_lower};
 use crate::decode::Row;
 use crate::definition::{Definition, Kind, PROVENANCE};
@@ -19,10 +19,6 @@ use crate::label::{LabelBuilder, NULL};
 use crate::plan::Plan;
 use crate::time::date_of_micros;
 use crate::value::Value;
-
-/// With how many rows a record batch is full: few enough that its columns hardly have to move while they grow, and that
-/// the memory of one fits the next.
-const BATCH_ROWS: usize = 16 << 10;
 
 /// Where a row comes from; the same for every row of a blob but for the offset.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +78,7 @@ impl ColumnBuilder {
 
     /// Appends the values of a block, whose texts are ranges of `text`, in the form that `kind` has them.
     fn append_cells(&mut self, cells: &[Cell], kind: Kind, text: &str) {
-        let texts = cells.iter().map(|cell| cell.text().map(|extent| extent.of(text)));
+        let texts = cells.iter().map(|cell| cell.text().map(|(start, end)| &text[start..end]));
         match self {
             Self::Text(builder) if kind == Kind::Guid => append_guids(builder, texts),
             Self::Text(builder) => texts.for_each(|text| builder.append_option(text)),
@@ -135,12 +131,6 @@ impl ColumnBuilder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         })
     }
-}
-
-/// The room to make for the rows of a batch after one of that length: the next is mostly about as large, and where one is
-/// a little larger, growing would copy all of it. Pages that are not written to cost nothing.
-pub(crate) fn room(row_count: usize) -> usize {
-    (row_count + row_count / 4).min(BATCH_ROWS + block::ROWS_MAX)
 }
 
 fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {

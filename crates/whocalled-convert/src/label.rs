@@ -9,8 +9,7 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
-use crate::column::room;
-use crate::short::are_equal;
+use crate::block::room;
 
 /// How many values are found without hashing them whole; a power of two.
 const RECENT: usize = 256;
@@ -124,7 +123,7 @@ impl LabelBuilder {
     /// Whether that is the code of a text.
     #[inline]
     fn is(&self, code: i32, text: &str) -> bool {
-        self.range(code).is_some_and(|range| are_equal(&self.texts.as_bytes()[range], text.as_bytes()))
+        self.range(code).is_some_and(|range| self.texts.as_bytes()[range] == *text.as_bytes())
     }
 
     /// Where the text of a code is; `None` for [`NULL`].

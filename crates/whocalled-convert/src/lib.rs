@@ -22,7 +22,6 @@ mod frame;
 mod label;
 mod plan;
 mod scan;
-mod short;
 mod template;
 mod time;
 mod value;

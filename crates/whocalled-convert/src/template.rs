@@ -9,11 +9,10 @@
 
 use std::ops::Range;
 
-use crate::block::{Block, Cell, Extent};
+use crate::block::{Block, Cell};
 use crate::definition::Kind;
 use crate::plan::{Node, Plan};
 use crate::scan::Scanner;
-use crate::short::{are_equal, eight_digits, text_length};
 
 /// How many layouts are remembered for a table.
 const TEMPLATES_MAX: usize = 16;
@@ -118,14 +117,14 @@ impl Template {
         let mut at = range.start;
         for hole in &self.holes {
             let start = at + hole.literal.len();
-            if !are_equal(bytes.get(at..start)?, &hole.literal) {
+            if bytes.get(at..start)? != &*hole.literal {
                 return None;
             }
             let (length, number) = hole.shape.read(&bytes[start..])?;
             at = start + length;
             let taken = match &hole.target {
                 Target::Number(slot, kind) => block.put(*slot, Cell::of_integer(*kind, number)?, text),
-                Target::Text(slot) => start == at || block.put(*slot, Cell::Text(Extent::new(start, at)?), text),
+                Target::Text(slot) => start == at || block.put(*slot, Cell::Text((start, at)), text),
                 Target::Value(slot, kind) => {
                     start == at || block.put(*slot, Cell::parse(*kind, &text[start..at])?, text)
                 }
@@ -155,24 +154,15 @@ impl Shape {
     }
 
     /// How long the value is that `bytes` begin with, and which integer.
-    #[inline(always)]
     fn read(self, bytes: &[u8]) -> Option<(usize, i64)> {
         match self {
             Self::Text => text_length(bytes).map(|length| (length, 0)),
             Self::Integer => {
                 let sign_bytes = usize::from(bytes.first() == Some(&b'-'));
                 let (mut digit_count, mut number) = (0, 0_i64);
-                let mut rest = &bytes[sign_bytes..];
-                while let Some((eight, after)) = rest.split_first_chunk() {
-                    let Some(value) = eight_digits(*eight) else { break };
-                    number = number.wrapping_mul(100_000_000).wrapping_add(value);
-                    digit_count += 8;
-                    rest = after;
-                }
-                while let [byte @ b'0'..=b'9', after @ ..] = rest {
+                while let Some(byte @ b'0'..=b'9') = bytes.get(sign_bytes + digit_count) {
                     number = number.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
                     digit_count += 1;
-                    rest = after;
                 }
                 // Longer ones may be too large, and a leading zero is none of JSON's.
                 let plain = (1..=DIGITS_MAX).contains(&digit_count) && (digit_count == 1 || bytes[sign_bytes] != b'0');
@@ -180,6 +170,18 @@ impl Shape {
             }
         }
     }
+}
+
+/// How long the text is that a quote or a backslash ends. Most are short, so that `memchr2` would spend longer on
+/// choosing an implementation than on the search; this one every x86-64 has, and the compiler puts it in place.
+#[cfg(target_arch = "x86_64")]
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    memchr::arch::x86_64::sse2::memchr::Two::new(b'"', b'\\')?.find(bytes)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr2(b'"', b'\\', bytes)
 }
 
 /// Where each byte of an unescaped text stands in the record.

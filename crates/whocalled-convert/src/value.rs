@@ -94,8 +94,6 @@ fn integer(text: &str) -> Option<i64> {
 fn streaming(text: &str) -> Option<bool> {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
     match () {
-        () if text == "Streaming" => Some(true),
-        () if text == "Non-Streaming" => Some(false),
         () if is("streaming") || is("true") => Some(true),
         () if is("non-streaming") || is("false") => Some(false),
         () => None,

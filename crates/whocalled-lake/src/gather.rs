@@ -86,11 +86,7 @@ fn ranks(columns: &[ArrayRef]) -> Result<Vec<Vec<i64>>, ArrowError> {
         // Instants, dates and integers are numbers already.
         let numbers = |column: &ArrayRef| {
             let numbers = cast(column, &DataType::Int64)?;
-            let numbers = numbers.as_primitive::<Int64Type>();
-            Ok(match numbers.null_count() {
-                0 => numbers.values().to_vec(),
-                _ => numbers.iter().map(|number| number.unwrap_or(i64::MIN)).collect(),
-            })
+            Ok(numbers.as_primitive::<Int64Type>().iter().map(|number| number.unwrap_or(i64::MIN)).collect())
         };
         return columns.iter().map(numbers).collect();
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use futures::future::try_join_all;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 use whocalled_convert::{BlobPart, Converted, Converter};
 use whocalled_types::{Limits, Table};
 
@@ -59,7 +57,7 @@ impl Decoders {
         let converters = Arc::new(Mutex::new(converters));
         for _ in 0..thread_count {
             let (queue, converters) = (Arc::clone(&queue), Arc::clone(&converters));
-            spawn_blocking(move || work(&queue, &converters));
+            tokio::task::spawn_blocking(move || work(&queue, &converters));
         }
         Self { jobs, converters }
     }
@@ -74,15 +72,12 @@ impl Decoders {
         converted
     }
 
-    /// The rows decoded so far, by table, which every converter puts together on a thread of its own. No blob is
-    /// being decoded.
-    pub(crate) async fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        let at_rest = std::mem::take(&mut *self.converters.lock().unwrap_or_else(PoisonError::into_inner));
-        let finish = |mut converter: Converter| spawn_blocking(move || (converter.finish(), converter));
+    /// The rows decoded so far, by table. No blob is being decoded.
+    pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
+        let mut converters = self.converters.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rows = Vec::new();
-        for (finished, converter) in try_join_all(at_rest.into_iter().map(finish)).await.map_err(Error::Rows)? {
-            self.converters.lock().unwrap_or_else(PoisonError::into_inner).push(converter);
-            rows.extend(finished?);
+        for converter in converters.iter_mut() {
+            rows.extend(converter.finish()?);
         }
         Ok(rows)
     }

@@ -49,9 +49,6 @@ pub enum Error {
         /// The blob.
         blob: String,
     },
-    /// Decoded rows were not put together, which is a defect.
-    #[error("putting decoded rows together broke off: this is a defect, please report it")]
-    Rows(#[source] tokio::task::JoinError),
     /// The receipt's counts do not add up, which is a defect.
     #[error("the run does not balance: {reason}: this is a defect, please report it with the receipt")]
     Unbalanced {

@@ -113,8 +113,8 @@ impl<'a> Preparer<'a> {
     }
 
     /// The rows decoded so far, by table.
-    pub(crate) async fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
-        self.decoders.rows().await
+    pub(crate) fn rows(&self) -> Result<Vec<(Table, RecordBatch)>, Error> {
+        self.decoders.rows()
     }
 }
 

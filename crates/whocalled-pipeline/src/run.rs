@@ -209,7 +209,7 @@ async fn decode(
         if outcomes.is_empty() && (is_stopped || plan.reads.is_empty() && plan.gone.is_empty()) {
             break;
         }
-        let tally = account(&preparer, outcomes, plan, options, &receipt).await?;
+        let tally = account(&preparer, outcomes, plan, options, &receipt)?;
         receipt = tally.receipt.clone();
         let is_last = tally.ending.is_some();
         place.send(tally);
@@ -305,7 +305,7 @@ async fn prepare(preparer: &mut Preparer<'_>, plan: &mut Plan, options: &Options
 }
 
 /// What a prepared batch comes to: the rows and ranges to commit, and the receipt once they are.
-async fn account(
+fn account(
     preparer: &Preparer<'_>,
     outcomes: Vec<Outcome>,
     plan: &mut Plan,
@@ -318,7 +318,7 @@ async fn account(
         plan.reads.extend(tally.account(outcome));
     }
     std::mem::take(&mut plan.gone).into_iter().for_each(|(blob, state)| tally.gone(blob, state));
-    for (table, rows) in preparer.rows().await? {
+    for (table, rows) in preparer.rows()? {
         tally.rows(table, rows);
     }
     Ok(tally)
