@@ -16,10 +16,10 @@ pub(crate) const ROWS_MAX: usize = 56;
 /// the memory of one fits the next.
 pub(crate) const BATCH_ROWS: usize = 16 << 10;
 
-/// The room to make for the rows of a record batch after one of that length: the next is mostly about as large, and where
-/// one is a little larger, growing would copy all of it. Pages that are not written to cost nothing.
+/// How many rows to make room for after a batch of `row_count`, which may have been cut short: those of a full one, since
+/// growing would copy what is there. Pages that are not written to cost nothing.
 pub(crate) fn room(row_count: usize) -> usize {
-    (row_count + row_count / 4).min(BATCH_ROWS + ROWS_MAX)
+    if row_count == 0 { 0 } else { BATCH_ROWS + ROWS_MAX }
 }
 
 /// A value whose text is that range of the text that all rows of a block were read from.

@@ -20,6 +20,9 @@ use crate::plan::Plan;
 use crate::time::date_of_micros;
 use crate::value::Value;
 
+/// For how many bytes of text room is made before they come.
+const TEXT_ROOM_BYTES_MAX: usize = 1 << 20;
+
 /// Where a row comes from; the same for every row of a blob but for the offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
@@ -117,8 +120,8 @@ impl ColumnBuilder {
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Text(builder) => {
-                let text_bytes = builder.values_slice().len();
-                let next = StringBuilder::with_capacity(room(builder.len()), text_bytes + text_bytes / 16);
+                let (row_count, text_bytes) = (builder.len(), builder.values_slice().len());
+                let next = StringBuilder::with_capacity(room(row_count), text_room_bytes(row_count, text_bytes));
                 Arc::new(std::mem::replace(builder, next).finish())
             }
             Self::Label(builder) => Arc::new(builder.finish()?),
@@ -131,6 +134,14 @@ impl ColumnBuilder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         })
     }
+}
+
+/// The bytes to make room for after a batch whose texts have `text_bytes`: those of a full one with texts as long, and
+/// a little more, but no more than [`TEXT_ROOM_BYTES_MAX`] if these had no more.
+fn text_room_bytes(row_count: usize, text_bytes: usize) -> usize {
+    let of_full_batch = text_bytes.saturating_mul(room(row_count)) / row_count.max(1);
+    let text_bytes = text_bytes.max(of_full_batch.min(TEXT_ROOM_BYTES_MAX));
+    text_bytes + text_bytes / 16
 }
 
 fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> PrimitiveArray<T> {

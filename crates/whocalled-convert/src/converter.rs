@@ -17,6 +17,9 @@ use crate::plan::Plan;
 use crate::template::Templates;
 use crate::value::Value;
 
+/// How long records are, rather too short than too long: for how many of a piece to make room.
+const RECORD_BYTES: usize = 512;
+
 /// Decodes records of any number of blobs into the batches of their tables.
 ///
 /// Synchronous and pure: what it gives depends on the bytes it is fed and on nothing else.
@@ -354,7 +357,7 @@ impl BlobConverter<'_> {
 
     fn frame(&mut self, buffer: &[u8], end: End) {
         let from = self.converted.position;
-        let mut ranges = Vec::new();
+        let mut ranges = Vec::with_capacity(buffer.len() / RECORD_BYTES);
         let framed = frame(buffer, self.converted.framing, end, &mut |range| ranges.push(range));
         ranges.chunks(block::ROWS_MAX).for_each(|ranges| self.records(buffer, ranges, from));
         self.converted.framing = framed.framing;

@@ -29,6 +29,9 @@ pub(crate) const ROW_GROUP_ROWS: usize = 256 << 10;
 const FILE_BLOCK_BYTES: usize = 1 << 20;
 /// How many rows of a column are gathered and encoded at a time.
 const CHUNK_ROWS: usize = 16 << 10;
+/// With how many bytes a page is full before it is compressed: what is compressed is then still in a core's second-level
+/// cache, and who looks for one value reads little else.
+const PAGE_BYTES: usize = 256 << 10;
 /// How many bytes the distinct values of a column may have together for it to be written as labels.
 const LABEL_BYTES_MAX: usize = 1 << 20;
 /// Columns whose values are long, or in which nobody looks for a value by its order.
@@ -43,7 +46,11 @@ const WITHOUT_DICTIONARY: [(&str, Encoding); 2] =
 pub(crate) async fn encode(unwritten: Unwritten, order: Vec<RowIndex>) -> Result<Encoded, Error> {
     let Unwritten { layout, schema, mut columns } = unwritten;
     let failed = |source| Error::Parquet { path: format!("new file of {}", layout.table), source };
-    let columns_at_a_time = tokio::runtime::Handle::current().metrics().num_workers().max(1);
+    let columns_at_a_time = match tokio::runtime::Handle::current().metrics().num_workers() {
+        0 | 1 => 1,
+        // One more than there are threads, so that none waits until it is noticed that a column is done.
+        threads => threads + 1,
+    };
     let descriptors = ArrowSchemaConverter::new().convert(&schema).map_err(failed)?;
     let properties = Arc::new(properties(&layout, order.len()));
     let mut file = File(PutPayloadMut::new().with_block_size(FILE_BLOCK_BYTES));
@@ -165,6 +172,7 @@ pub(crate) fn properties(layout: &Layout, row_count: usize) -> WriterProperties 
         .set_created_by(format!("whocalled version {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(Some(statistics::TEXT_BYTES_MAX));
     for field in layout.file_schema().fields() {
