@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, DictionaryArray, PrimitiveArray, StringArray, StringBuilder};
-use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 
@@ -139,7 +139,8 @@ impl LabelBuilder {
         let mut values = StringBuilder::with_capacity(self.ends.len(), self.texts.len());
         (0..self.ends.len()).for_each(|index| values.append_value(self.text(i32::try_from(index).unwrap_or(NULL))));
         let values: StringArray = values.finish();
-        let nulls = (self.null_count > 0).then(|| NullBuffer::from_iter(self.codes.iter().map(|code| *code != NULL)));
+        let nulls = (self.null_count > 0)
+            .then(|| NullBuffer::new(BooleanBuffer::collect_bool(self.codes.len(), |row| self.codes[row] != NULL)));
         let mut codes = std::mem::take(&mut self.codes);
         if nulls.is_some() {
             codes.iter_mut().for_each(|code| *code = (*code).max(0));

@@ -1,12 +1,12 @@
 //! Encoding of rows as Parquet, on every core.
 
 use std::cmp::Reverse;
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, iter};
 
 use arrow::array::{Array, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future;
 use object_store::PutPayloadMut;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -46,11 +46,7 @@ const WITHOUT_DICTIONARY: [(&str, Encoding); 2] =
 pub(crate) async fn encode(unwritten: Unwritten, order: Vec<RowIndex>) -> Result<Encoded, Error> {
     let Unwritten { layout, schema, mut columns } = unwritten;
     let failed = |source| Error::Parquet { path: format!("new file of {}", layout.table), source };
-    let columns_at_a_time = match tokio::runtime::Handle::current().metrics().num_workers() {
-        0 | 1 => 1,
-        // One more than there are threads, so that none waits until it is noticed that a column is done.
-        threads => threads + 1,
-    };
+    let thread_count = tokio::runtime::Handle::current().metrics().num_workers().max(1);
     let descriptors = ArrowSchemaConverter::new().convert(&schema).map_err(failed)?;
     let properties = Arc::new(properties(&layout, order.len()));
     let mut file = File(PutPayloadMut::new().with_block_size(FILE_BLOCK_BYTES));
@@ -73,13 +69,18 @@ pub(crate) async fn encode(unwritten: Unwritten, order: Vec<RowIndex>) -> Result
         // The longest first: some take ten times as long as others, and no core should be left with such a one
         // when nothing else is to be done.
         unencoded.sort_by_cached_key(|(_, column)| Reverse(column.parts.byte_count()));
-        let encode = async |(index, column): (usize, Column)| {
-            let (order, group) = (Arc::clone(&order), group.clone());
-            let encoded = blocking(&layout.table, move || column.encode(&order[group]));
-            Ok::<_, Error>((index, encoded.await?))
-        };
-        let chunks = stream::iter(unencoded).map(encode).buffer_unordered(columns_at_a_time);
-        let mut chunks: Vec<(usize, Chunk)> = chunks.try_collect().await?;
+        let unencoded = Arc::new(Mutex::new(unencoded.into_iter()));
+        // Each thread takes column after column: to have one woken for each would leave cores idle in between.
+        let encoders = (0..thread_count).map(|_| {
+            let (unencoded, order, group) = (Arc::clone(&unencoded), Arc::clone(&order), group.clone());
+            blocking(&layout.table, move || {
+                let next = || unencoded.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let encoded =
+                    iter::from_fn(next).map(|(index, column)| Ok((index, column.encode(&order[group.clone()])?)));
+                encoded.collect::<Result<Vec<_>, _>>()
+            })
+        });
+        let mut chunks = future::try_join_all(encoders).await?.into_iter().flatten().collect::<Vec<_>>();
         chunks.sort_by_key(|(index, _)| *index);
         let mut rows = writer.next_row_group().map_err(failed)?;
         for (_, chunk) in chunks {

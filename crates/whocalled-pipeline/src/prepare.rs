@@ -124,7 +124,7 @@ async fn decode(segments: Segments<'_>, decoders: &Decoders, bundle: Bundle) -> 
     let mut outcomes = Vec::new();
     let (mut blobs, mut feeds) = (Vec::new(), Vec::new());
     for (read, first) in reads.into_iter().zip(firsts?) {
-        match begin(read, first) {
+        match begin(read, first, segments.waiting_max()) {
             Ok((blob, feed)) => {
                 blobs.push(blob);
                 feeds.push(feed);
@@ -158,7 +158,7 @@ struct Feed {
 }
 
 impl Feed {
-    /// Gives a blob's bytes to its decoder, fetching a segment ahead; gives what kept it from giving all.
+    /// Gives a blob's bytes to its decoder, fetching some segments ahead; gives what kept it from giving all.
     async fn all(self, of: Segments<'_>) -> (Read, Option<whocalled_fetch::Error>) {
         let Self { read, first, segments, seal } = self;
         let mut at = read.from + byte_count(&first);
@@ -184,7 +184,11 @@ impl Feed {
 }
 
 /// Compares a blob's tail with the committed one, and begins what follows it; or says what became of the read already.
-fn begin(read: Read, first: Result<Vec<Bytes>, whocalled_fetch::Error>) -> Result<(Blob, Feed), Box<Outcome>> {
+fn begin(
+    read: Read,
+    first: Result<Vec<Bytes>, whocalled_fetch::Error>,
+    waiting_max: usize,
+) -> Result<(Blob, Feed), Box<Outcome>> {
     let over = |read, anew, failure| Box::new(Outcome { read, anew, converted: None, failure });
     let first = match first {
         Ok(first) => first,
@@ -214,7 +218,7 @@ fn begin(read: Read, first: Result<Vec<Bytes>, whocalled_fetch::Error>) -> Resul
         framing: read.framing,
         tail: tail.to_vec(),
     };
-    let (segments, received) = mpsc::channel(1);
+    let (segments, received) = mpsc::channel(waiting_max);
     let (seal, sealed) = oneshot::channel();
     Ok((Blob { part, segments: received, sealed }, Feed { read, first, segments, seal }))
 }

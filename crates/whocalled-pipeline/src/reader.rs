@@ -29,6 +29,9 @@ const BLOB_BYTES_PER_THREAD: u64 = 8 << 20;
 /// of an hour with few calls between threads takes as long as to decode it.
 const FILE_BYTES_AT_A_TIME: u64 = 1 << 20;
 
+/// How many pieces of a large file wait to be decoded.
+const FILE_PIECES_WAITING_MAX: usize = 4;
+
 /// The first bytes of each of some blobs, in pieces, or what kept it from being read; or what kept all from it.
 type Firsts = Result<Vec<Result<Vec<Bytes>, whocalled_fetch::Error>>, whocalled_fetch::Error>;
 
@@ -121,9 +124,9 @@ impl<'a> Reader<'a> {
 
     fn fetch(&self, reads: Vec<Read>) -> BoxFuture<'a, Bundle> {
         // Taken once and for the whole bundle, since a task that waits for more while it holds some
-        // could wait for ever. One segment is being decoded, one waits, and one is on its way.
+        // could wait for ever. One segment is being decoded, some wait, and one is on its way.
         let held: u64 = reads.iter().map(Read::held_bytes).sum();
-        let held = held.min(3 * self.segments.bytes_max);
+        let held = held.min((self.segments.waiting_max() as u64 + 2) * self.segments.bytes_max);
         let permits = u32::try_from(held / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, self.permit_count);
         let ranges = reads.iter().map(|read| self.segments.next(read, read.from - read.tail_bytes())).collect();
         let (archive, in_flight) = (self.archive, Arc::clone(&self.bytes_in_flight));
@@ -165,6 +168,12 @@ impl<'a> Segments<'a> {
         let bytes = if archive.is_directory() { bytes.min(FILE_BYTES_AT_A_TIME) } else { bytes };
         // The first one holds the whole tail, and something after it.
         Self { archive, bytes_max: bytes.max(2 * TAIL_BYTES_MAX) }
+    }
+
+    /// How many segments of a blob wait at most to be decoded. Those of files are small, and who decodes them would
+    /// often sleep for want of the next, after which the system may leave a core idle for milliseconds.
+    pub(crate) fn waiting_max(self) -> usize {
+        if self.archive.is_directory() { FILE_PIECES_WAITING_MAX } else { 1 }
     }
 
     /// Where the next bytes of a blob are from `at` on, at most a segment of them.
