@@ -258,4 +258,11 @@ mod tests {
         let without_far: Vec<_> = rows.iter().map(|row| (row.0, Some(1))).collect();
         check(&without_far);
     }
+    #[test]
+    fn booleans_are_gathered_with_their_nulls() {
+        let first: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None]));
+        let second: ArrayRef = Arc::new(BooleanArray::from(vec![false]));
+        let gathered = Parts::new(vec![first, second]).gather(&[(1, 0), (0, 1), (0, 0), (0, 1)]).unwrap();
+        assert_eq!(*gathered.as_boolean(), BooleanArray::from(vec![Some(false), None, Some(true), None]));
+    }
 }
