@@ -137,7 +137,7 @@ impl ColumnBuilder {
 }
 
 /// The bytes to make room for after a batch whose texts have `text_bytes`: those of a full one with texts as long, and
-/// a little more, but no more than [`TEXT_ROOM_BYTES_MAX`] if these had no more.
+/// a little more. A batch with few rows is taken to foretell no more than [`TEXT_ROOM_BYTES_MAX`].
 fn text_room_bytes(row_count: usize, text_bytes: usize) -> usize {
     let of_full_batch = text_bytes.saturating_mul(room(row_count)) / row_count.max(1);
     let text_bytes = text_bytes.max(of_full_batch.min(TEXT_ROOM_BYTES_MAX));

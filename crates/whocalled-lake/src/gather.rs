@@ -71,6 +71,7 @@ impl SortKeys {
     }
 }
 
+/// The numbers in their order.
 fn sorted<T: Ord>(numbers: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let mut numbers: Vec<T> = numbers.collect();
     numbers.sort_unstable();
@@ -258,6 +259,7 @@ mod tests {
         let without_far: Vec<_> = rows.iter().map(|row| (row.0, Some(1))).collect();
         check(&without_far);
     }
+
     #[test]
     fn booleans_are_gathered_with_their_nulls() {
         let first: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None]));
