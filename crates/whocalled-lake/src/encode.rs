@@ -29,8 +29,8 @@ pub(crate) const ROW_GROUP_ROWS: usize = 256 << 10;
 const FILE_BLOCK_BYTES: usize = 1 << 20;
 /// How many rows of a column are gathered and encoded at a time.
 const CHUNK_ROWS: usize = 16 << 10;
-/// With how many bytes a page is full before it is compressed: what is compressed is then still in a core's second-level
-/// cache, and who looks for one value reads little else.
+/// With how many bytes a page is full before it is compressed: little enough to be in a core's second-level cache still,
+/// and for who looks for one value to read little else.
 const PAGE_BYTES: usize = 256 << 10;
 /// How many bytes the distinct values of a column may have together for it to be written as labels.
 const LABEL_BYTES_MAX: usize = 1 << 20;

@@ -47,8 +47,8 @@ impl SortKeys {
             rows.sort_by(|left, right| self.keys(*left).cmp(self.keys(*right)));
             return;
         }
-        // Nearly always the keys fit into one number, with the row's place below them; mostly one of 64 bits, which
-        // take half as long to sort.
+        // Nearly always the keys fit into one number, with the row's place below them; mostly into one of 64 bits, and the
+        // shorter they are the sooner they are sorted.
         let packed = |(place, row): (u128, &RowIndex)| {
             let key = |key: u128, column: &SortColumn| key << column.bit_count | u128::from(column.above(*row));
             self.columns.iter().fold(0, key) << place_bit_count | place
